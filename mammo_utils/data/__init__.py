@@ -1,0 +1,1 @@
+"""From a file on disk to a tidy table, to arrays, to batches."""

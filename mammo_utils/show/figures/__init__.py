@@ -1,0 +1,1 @@
+"""One module of figure functions for each notebook; every function returns a matplotlib ``Figure``."""

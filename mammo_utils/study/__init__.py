@@ -1,0 +1,1 @@
+"""Grids of runs, results on disk, claims and verdicts."""
