@@ -1,0 +1,157 @@
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mammo_utils.data import catalogs, splits
+
+
+def women(count, seed=0, views=("L CC", "L MLO", "R CC", "R MLO")):
+    """A tidy table of ``count`` women with every column that split and audit use."""
+    rng = np.random.default_rng(seed)
+    rows = []
+    for woman in range(count):
+        density, cancer = rng.choice(list("ABCD"), p=[0.1, 0.4, 0.4, 0.1]), rng.random() < 0.2
+        for view in views:
+            side, direction = view.split()
+            rows.append(
+                {
+                    "image_id": f"w{woman}-{side}{direction}",
+                    "path": f"/nowhere/{woman}.dcm",
+                    "patient_id": f"w{woman}",
+                    "exam_id": f"e{woman}",
+                    "laterality": side,
+                    "view": direction,
+                    "density": density,
+                    "cancer": int(cancer and side == "L"),
+                    "group": f"w{woman}",
+                }
+            )
+    table = pd.DataFrame(rows)
+    kinds = {column: kind for column, kind in catalogs.COLUMNS.items() if column in table}
+    return table.astype(kinds)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    groups=st.lists(st.integers(0, 30), min_size=1, max_size=80),
+    shares=st.lists(st.integers(1, 9), min_size=1, max_size=4),
+    seed=st.integers(0, 5),
+    order=st.randoms(),
+)
+def test_no_group_crosses_shares_are_met_and_the_order_of_rows_does_not_matter(groups, shares, seed, order):
+    table = pd.DataFrame({"group": [f"g{g}" for g in groups], "cancer": [g % 3 == 0 for g in groups]})
+    fractions = {f"s{i}": share / sum(shares) for i, share in enumerate(shares)}
+    done = splits.split(table, stratify="cancer", fractions=fractions, seed=seed)
+    splits.check(done)
+    women_of = done.drop_duplicates("group")
+    counts = women_of["split"].value_counts()
+    for name, share in fractions.items():
+        assert abs(counts.get(name, 0) - share * len(women_of)) <= len(shares)
+    rows = list(range(len(table)))
+    order.shuffle(rows)
+    again = splits.split(table.iloc[rows], stratify="cancer", fractions=fractions, seed=seed)
+    pd.testing.assert_series_equal(again["split"].sort_index(), done["split"])
+
+
+def test_strata_have_the_same_mix_in_every_split():
+    table = splits.split(women(500), stratify=["cancer", "density"], seed=3)
+    woman = table.groupby("group").agg(
+        split=("split", "first"), cancer=("cancer", "max"), density=("density", "max")
+    )
+    for column in ("cancer", "density"):
+        overall = woman[column].value_counts(normalize=True)
+        for _, part in woman.groupby("split"):
+            assert (part[column].value_counts(normalize=True) - overall).abs().max() < 0.02
+    assert woman["split"].value_counts().to_dict() == {"train": 300, "valid": 100, "test": 100}
+
+
+def test_a_number_of_many_values_is_spread_evenly_too():
+    table = women(300).assign(percent_density=np.repeat(np.random.default_rng(1).gamma(2, 10, 300), 4))
+    table = splits.split(table, stratify="percent_density", fractions={"a": 0.5, "b": 0.5})
+    means = table.groupby("split")["percent_density"].mean()
+    assert abs(means["a"] - means["b"]) < 0.5  # random halves differ by about 1.6
+
+
+def test_seeds_differ_and_one_seed_repeats():
+    table = women(100)
+    first, again, other = (splits.split(table, seed=seed)["split"] for seed in (0, 0, 1))
+    assert first.equals(again)
+    assert 0.3 < (first != other).mean() < 0.8
+
+
+def test_missing_strata_are_a_stratum_of_their_own():
+    table = women(90)
+    table.loc[table.index < 120, "density"] = pd.NA
+    done = splits.split(table, stratify="density", fractions={"a": 2 / 3, "b": 1 / 3})
+    unknown = done[done["density"].isna()].drop_duplicates("group")
+    assert unknown["split"].value_counts().to_dict() == {"a": 20, "b": 10}
+
+
+@pytest.mark.parametrize("fractions", [{"a": 0.5, "b": 0.4}, {"a": 1.2, "b": -0.2}, {}])
+def test_fractions_that_make_no_sense_are_refused(fractions):
+    with pytest.raises(ValueError, match="sum to 1"):
+        splits.split(women(5), fractions=fractions)
+
+
+def test_rows_without_a_group_are_refused():
+    table = women(5)
+    table.loc[3, "group"] = pd.NA
+    with pytest.raises(splits.SplitError, match="1 rows have no group"):
+        splits.split(table)
+
+
+def test_check_names_the_groups_that_cross_and_reading_checks_again(tmp_path):
+    table = splits.split(women(20), seed=0)
+    path = splits.write(table, tmp_path / "split.csv")
+    pd.testing.assert_frame_equal(splits.read(path), table)
+
+    text = path.read_text().splitlines()
+    row = next(i for i, line in enumerate(text) if line.endswith(",test"))
+    text[row] = text[row][: -len("test")] + "train"
+    path.write_text("\n".join(text) + "\n")
+    with pytest.raises(splits.SplitError, match="1 of 20 groups") as caught:
+        splits.read(path)
+    assert caught.value.groups == [table["group"][row - 1]]
+    with pytest.raises(splits.SplitError, match="'split'"):
+        splits.check(women(3))
+
+
+def kinds(table, **options):
+    return splits.audit(table, **options)["kind"].value_counts().to_dict()
+
+
+def test_audit_finds_nothing_in_a_split_by_woman():
+    assert kinds(splits.split(women(40)), pixels=False) == {}
+
+
+def test_audit_of_a_split_by_breast_shows_the_other_breast_and_not_the_same_one():
+    # Two women by hand: the first straddles, the second does not.
+    table = women(2).assign(split=["train", "train", "test", "test", "train", "train", "train", "train"])
+    leaks = splits.audit(table, pixels=False).set_index("kind")
+    assert set(leaks.index) == {"group", "woman", "exam", "other breast"}
+    row = leaks.loc["other breast"]
+    assert (row["key"], {row["split_a"], row["split_b"]}) == ("w0", {"train", "test"})
+    assert {row["images_a"], row["images_b"]} == {("w0-LCC", "w0-LMLO"), ("w0-RCC", "w0-RMLO")}
+
+
+def test_audit_of_a_split_by_image_shows_the_same_breast():
+    table = women(1, views=("L CC", "L MLO")).assign(split=["train", "valid"])
+    leaks = splits.audit(table, pixels=False)
+    assert set(leaks["kind"]) == {"group", "woman", "exam", "breast"}
+    assert leaks.set_index("kind").loc["breast", "key"] == "w0/L"
+
+
+def test_the_share_of_women_that_straddle_a_split_by_breast_is_the_published_one():
+    # By (patient, side) an 80/20 split puts the two breasts of 2·0.8·0.2 = 32 % of women apart.
+    table = women(2000)
+    table["breast"] = table["patient_id"] + table["laterality"]
+    table = splits.split(table, group="breast", fractions={"train": 0.8, "valid": 0.2})
+    assert abs(kinds(table, pixels=False)["other breast"] / 2000 - 0.32) < 0.03
+
+
+def test_what_is_unknown_is_not_shared():
+    table = women(3, views=("L CC",)).assign(split=["a", "b", "c"])
+    table["exam_id"] = pd.Series([pd.NA] * 3, dtype="string")
+    assert kinds(table, pixels=False) == {}
