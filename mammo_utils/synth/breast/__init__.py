@@ -1,10 +1,28 @@
-"""The phantom breast: four mammograms of one woman, with known truth."""
+"""The phantom breast: four mammograms of one woman, with known truth.
+
+The breast is three-dimensional (``anatomy``), compressed and projected twice (``projection``), exposed and
+processed (``exposure``), with lesions (``lesions``) and two readers (``readers``).  Everything is a pure function of
+(seed, patient): the same arrays for any order of calls and any number of processes.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 import numpy as np
+
+from . import lesions as _lesions
+from .anatomy import CLASSES, SHIFTED_FROM, Breast, breast, stream, woman
+from .exposure import VENDORS, display, expose, mark
+from .lesions import Lesion
+from .projection import Frame, Grid, muscle, outline, splat, thickness, tissue
+from .readers import density_call
+from .readers import outline as drawn_by
+
+__all__ = ["DENSE_FRACTION", "SHIFTED_FROM", "VENDORS", "VERSION", "Lesion", "View", "exam"]
+
+VERSION = 0  # stands in every row of results; a change of the images is a new version
+DENSE_FRACTION = 0.25  # gland share of a ray above which it counts as dense, the same for all women
 
 
 @dataclass(frozen=True)
@@ -29,7 +47,118 @@ class View:
     birads: int  # 1 negative, 2 benign finding, 4 or 5 suspicious
     patient_id: str
     age: int  # years
-    vendor: int  # 0, 1 or 2: see projection.VENDORS
+    vendor: int  # 0, 1 or 2: see exposure.VENDORS
     spacing_mm: float  # of a pixel of ``image``
     thickness_mm: float  # of the compressed breast
     lesions: tuple = ()  # what was placed in this breast
+
+
+def exam(
+    patient: int,
+    *,
+    seed: int = 0,
+    size: int = 256,
+    lesions: tuple[Lesion, ...] | None = None,
+    prevalence: float = _lesions.PREVALENCE,
+) -> list[View]:
+    """Four mammograms (L CC, L MLO, R CC, R MLO) of one phantom woman.
+
+    ``size`` is the height in pixels, the width is ``size * 13 // 16``.  ``lesions`` None draws them with a cancer in
+    a share ``prevalence`` of women; ``()`` gives the same woman without any, all else equal to the pixel; a tuple of
+    ``Lesion`` places these.  Patients from ``SHIFTED_FROM`` on come from the site with the held-out vendor.
+
+    >>> views = exam(3, size=64)
+    >>> [view.laterality + view.view for view in views], views[0].image.shape
+    (['LCC', 'LMLO', 'RCC', 'RMLO'], (64, 52))
+    """
+    if patient < 0 or size < 32:
+        raise ValueError(
+            f"patient {patient} and size {size}: give a patient of 0 or more and a size of at least 32"
+        )
+    traits = woman(patient, seed)
+    bodies = {side: breast(traits, patient, seed, side) for side in "LR"}
+    if lesions is None:
+        lesions = _lesions.draw(bodies, patient, seed, prevalence)
+    views = [
+        _view(bodies[side], side, mlo, size, patient, seed, tuple(x for x in lesions if x.laterality == side))
+        for side in "LR"
+        for mlo in (False, True)
+    ]
+    percent = np.mean([view["percent_density"] for view in views])
+    call = density_call(percent, CLASSES, stream(seed, patient, "density call"))
+    return [View(**view, density=call) for view in views]
+
+
+def _view(body: Breast, side: str, mlo: bool, size: int, patient: int, seed: int, lesions: tuple) -> dict:
+    """All of a ``View`` but the class, which belongs to the woman."""
+    traits = body.woman
+    vendor = VENDORS[traits.vendor]
+    rng = stream(seed, patient, "view", side, mlo)
+    name = "MLO" if mlo else "CC"
+    frame = Frame(
+        (size, size * 13 // 16), vendor.field / size, mlo, traits, vendor.field * rng.uniform(0.48, 0.54)
+    )
+    grid = Grid(frame)
+    pectoral, top = muscle(frame, grid, rng)
+    compressed = traits.thickness * (1.06 if mlo else 1.0) * np.exp(0.03 * rng.normal())
+    whole, skin, distance = thickness(frame, grid, outline(frame, top, rng), compressed)
+    inner = np.maximum(whole - skin, 0)
+    inside = distance > 0
+    share, septa = tissue(body, frame, grid, whole, rng)
+    soft = inner * (1 - pectoral)
+    gland = share * soft + 0.6 * splat(body.ducts, frame)
+    tissues = {"skin": skin, "muscle": inner * pectoral, "septa": septa, "blood": splat(body.vessels, frame)}
+
+    mask, foreign = np.zeros(frame.shape, bool), {}
+    if lesions:
+        found = [_lesions.project(lesion, frame, grid, patient, seed) for lesion in lesions]
+        mass = np.minimum(sum(part[0] for part in found), soft)
+        mask = np.any([part[2] for part in found], axis=0) & inside
+        kept = 1 - mass / np.maximum(soft, 1e-6)  # a mass takes the place of what was there
+        foreign = {"fat": (soft - share * soft) * kept, "gland": gland * kept, "mass": mass}
+        foreign["calcium"] = sum(part[1] for part in found)
+    tissues |= {"gland": gland, "fat": soft - share * soft}
+
+    exposure = expose(
+        tissues, foreign, compressed, frame.spacing, stream(seed, patient, "noise", side, mlo, size)
+    )
+    image = display(exposure, whole, compressed, frame.spacing, vendor, rng)
+
+    is_muscle = (pectoral > 0.02) & inside
+    is_breast = inside & ~is_muscle
+    dense = (share > DENSE_FRACTION) & is_breast
+    readers = {
+        reader: drawn_by(
+            share, is_breast, DENSE_FRACTION, frame.spacing, reader, stream(seed, patient, reader, side, mlo)
+        )
+        for reader in "AB"
+    }
+    arrays = {
+        "image": image,
+        "breast_mask": is_breast,
+        "pectoral_mask": is_muscle,
+        "dense_mask": dense,
+        "lesion_mask": mask,
+    }
+    if (
+        side == "R"
+    ):  # anatomy is drawn with the chest wall left; a right breast is acquired the other way round
+        arrays = {key: np.ascontiguousarray(value[:, ::-1]) for key, value in arrays.items()}
+        readers = {key: np.ascontiguousarray(value[:, ::-1]) for key, value in readers.items()}
+    mark(arrays["image"], f"{side} {name}", frame.spacing, vendor, rng)
+    arrays["image"] = np.clip(arrays["image"], 0, 1).astype(np.float32)
+    cancer = any(lesion.malignant for lesion in lesions)
+    return arrays | {
+        "reader_masks": readers,
+        "laterality": side,
+        "view": name,
+        "percent_density": float(100 * dense.sum() / is_breast.sum()),
+        "cancer": cancer,
+        "birads": (4 + patient % 2 if cancer else 2 if lesions else 1),
+        "patient_id": f"P{patient:07d}",
+        "age": traits.age,
+        "vendor": traits.vendor,
+        "spacing_mm": frame.spacing,
+        "thickness_mm": float(compressed),
+        "lesions": lesions,
+    }
