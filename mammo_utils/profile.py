@@ -92,6 +92,28 @@ def cache_dir() -> Path:
     return folder
 
 
+def shipped(name: str) -> Path:
+    """Path of a file or folder that comes with the package, such as ``results/table.csv`` or ``weights``.
+
+    It lies under ``data/`` in a clone and inside the package where a wheel was installed.
+
+    Raises ``FileNotFoundError`` with the names that there are.
+    """
+    package = Path(__file__).parent
+    homes = [package.parent / "data", package / "shipped"]
+    for path in (home / name for home in homes):
+        if path.exists():
+            return path
+    there = sorted(
+        file.relative_to(home).as_posix()
+        for home in homes
+        for kind in ("weights", "results")
+        for file in (home / kind).rglob("*")
+        if file.is_file()
+    )
+    raise FileNotFoundError(f"{name!r} does not come with this package; it has: {', '.join(there) or 'nothing'}")
+
+
 def data_root(name: str) -> Path:
     """Folder in which the data set ``name`` is expected: ``MAMMO_DATA``/name, else ``data/name`` beside you."""
     return Path(os.environ.get("MAMMO_DATA", "data")) / name
