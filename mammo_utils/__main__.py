@@ -1,0 +1,35 @@
+"""``python -m mammo_utils COMMAND``: what takes too long, or too many files, for a notebook."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from importlib import import_module
+
+# Each module offers arguments(parser) and main(options) -> exit status or None.  It is imported only when its
+# command is called, so that help costs no import of torch.
+COMMANDS = {
+    "doctor": ("mammo_utils.doctor", "say what is installed and found here, and what to do about the rest"),
+    "show": ("mammo_utils.show.command", "draw how files of your own are read and prepared"),
+    "prepare": ("mammo_utils.data.command", "read, split and cache a data set"),
+    "phantom": ("mammo_utils.study.headroom", "measure the phantom's statistics and controls"),
+}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command named in ``arguments`` (by default those of the process) and return its exit status."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    parser = argparse.ArgumentParser("python -m mammo_utils", description="Teaching and research only.")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    modules = {}
+    for name, (module, summary) in COMMANDS.items():
+        command = commands.add_parser(name, help=summary, description=summary)
+        if arguments[:1] == [name]:
+            modules[name] = import_module(module)
+            modules[name].arguments(command)
+    options = parser.parse_args(arguments)
+    return modules[options.command].main(options) or 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

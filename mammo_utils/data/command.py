@@ -1,0 +1,45 @@
+"""``python -m mammo_utils prepare``: from a data set's folder to a split and a cache of prepared images."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from mammo_utils import profile
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    from mammo_utils.data.catalogs import NAMES
+
+    parser.add_argument("name", choices=NAMES, help="which data set: %(choices)s", metavar="NAME")
+    parser.add_argument("--root", type=Path, metavar="DIR", help="its folder (default: MAMMO_DATA/NAME)")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the cache")
+    parser.add_argument(
+        "--size",
+        type=int,
+        default=profile.current().size,
+        help="height in pixels (%(default)s, the profile's)",
+    )
+    parser.add_argument("--workers", type=int, default=1, help="processes (%(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="of the split (%(default)s)")
+
+
+def main(options: argparse.Namespace) -> int:
+    """Load the table, split it by woman, audit it and decode every image once; a second run resumes."""
+    from mammo_utils.data import cache, catalogs, splits
+
+    try:
+        table = catalogs.load(options.name, options.root or profile.data_root(options.name))
+    except catalogs.CatalogError as error:
+        print(error, file=sys.stderr)
+        return 1
+    # Rare labels first: cancer decides how the splits must be mixed, density where nobody marked cancer.
+    stratify = [column for column in ("cancer", "density") if table[column].notna().any()]
+    table = splits.split(table, stratify=stratify[:1], seed=options.seed)
+    built = cache.build(table, options.out, size=options.size, workers=options.workers)
+    print(f"{len(built.table)} images of {built.table['group'].nunique()} women in {options.out}")
+    print(built.table.groupby("split")["group"].nunique().rename("women").to_string())
+    if len(built.failures):
+        print(f"{len(built.failures)} files could not be read; they are listed in the cache", file=sys.stderr)
+    return 0
