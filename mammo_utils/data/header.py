@@ -1,0 +1,171 @@
+"""The header of a file, read with suspicion: what must be there before any pixel is decoded."""
+
+from __future__ import annotations
+
+import io
+import math
+import warnings
+import zlib
+from contextlib import contextmanager
+from pathlib import Path
+
+import pydicom
+from pydicom import uid
+
+MAX_PIXELS = 100_000_000  # three times the largest digitised film
+MAX_BYTES = 2**30  # of a file, and of a deflated data set once inflated
+SIGNATURES = {b"\x89PNG\r\n\x1a\n": "PNG", b"\xff\xd8\xff": "JPEG"}
+TOMOSYNTHESIS = "1.2.840.10008.5.1.4.1.1.13.1.3"
+AGAIN = "copy or download the file again"
+
+
+class ImageReadError(Exception):
+    """A file that cannot be read as one grey image: ``file``, ``reason`` and ``remedy`` in one line.
+
+    The message never holds a value of the header, because that could name the patient.
+    """
+
+    def __init__(self, file, reason: str, remedy: str):
+        super().__init__(str(file), reason, remedy)
+        self.file, self.reason, self.remedy = str(file), reason, remedy
+
+    def __str__(self) -> str:
+        return f"{self.file}: {self.reason}; {self.remedy}"
+
+
+def fail(reason: str, remedy: str = AGAIN):
+    """Raise the ``ImageReadError`` of a data set; the door that knows its file names it (``naming``)."""
+    raise ImageReadError("data set", reason, remedy) from None
+
+
+@contextmanager
+def naming(path):
+    """Give every ``ImageReadError`` that leaves the block the name of its file."""
+    try:
+        yield
+    except ImageReadError as error:
+        raise ImageReadError(path, error.reason, error.remedy) from None
+
+
+def tag(ds, keyword: str, default=None, *, strict: bool = True):
+    """Value of an element, ``default`` where it is absent or empty.
+
+    pydicom converts an element when it is asked for, so damage shows here.  ``strict=False`` is for elements
+    that the pixels do not need: damage then counts as absence.
+    """
+    try:
+        value = ds.get(keyword)
+    except Exception:  # only pydicom's parser runs here, and it may raise anything on damaged bytes
+        if strict:
+            fail(f"the header element {keyword} cannot be parsed")
+        return default
+    return default if value is None or (isinstance(value, str) and not value) else value
+
+
+def number(ds, keyword: str, default: float | None = None, *, strict: bool = True) -> float | None:
+    """Value of an element as a finite number."""
+    value = tag(ds, keyword, default, strict=strict)
+    if value is default:
+        return default
+    try:
+        value = float(value)
+    except (TypeError, ValueError, OverflowError):
+        value = math.nan
+    if math.isfinite(value):
+        return value
+    return fail(f"the header element {keyword} is not one number") if strict else default
+
+
+def kind(path) -> str:
+    """``"DICOM"``, ``"PNG"`` or ``"JPEG"``, told by the first bytes of the file and never by its name."""
+    try:
+        with open(path, "rb") as file:
+            head = file.read(132)
+            size = file.seek(0, io.SEEK_END)
+    except OSError as error:
+        fail(f"the file cannot be opened ({error.strerror})", "check the path and the permissions")
+    if size > MAX_BYTES:
+        fail(f"the file has {size / 2**30:.1f} GiB", "one mammogram is far smaller; split the file")
+    if head[128:] == b"DICM":
+        return "DICOM"
+    for signature, name in SIGNATURES.items():
+        if head.startswith(signature):
+            return name
+    reason = "the file is empty" if not head else "neither DICOM (no DICM mark at byte 128) nor PNG nor JPEG"
+    return fail(reason, "check that this is an image file and that its download was complete")
+
+
+def _inflates_too_far(data: bytes) -> bool:
+    """Whether a deflated data set (PS3.5 A.5) exceeds ``MAX_BYTES``; pydicom inflates without a limit."""
+    if uid.DeflatedExplicitVRLittleEndian.encode() not in data[:1024]:
+        return False
+    start = 144 + int.from_bytes(data[140:144], "little")
+    stream, total = zlib.decompressobj(-zlib.MAX_WBITS), 0
+    pending = data[start:]
+    while pending and not stream.eof:
+        try:
+            total += len(stream.decompress(pending, 2**24))
+        except zlib.error:
+            return False  # pydicom meets the same damage and reports it
+        if total > MAX_BYTES:
+            return True
+        pending = stream.unconsumed_tail
+    return False
+
+
+def parse(path) -> pydicom.FileDataset:
+    """The header of a DICOM file as a pydicom data set, checked to hold one grey image of sensible size.
+
+    Raises
+        ImageReadError: not DICOM, damaged, no pixels, several frames, tomosynthesis, colour, absurd size.
+    """
+    data = Path(path).read_bytes()
+    if _inflates_too_far(data):
+        fail(f"the data set inflates to over {MAX_BYTES // 2**20} MiB")
+    try:
+        with warnings.catch_warnings(
+            record=True
+        ) as caught:  # pydicom's warnings may quote values of the header
+            warnings.simplefilter("always")
+            ds = pydicom.dcmread(io.BytesIO(data))
+    except Exception:  # only pydicom's parser runs here, and it may raise anything on damaged bytes
+        fail("the DICOM header is damaged or truncated")
+    if "PixelData" not in ds and any("end of file" in str(each.message).lower() for each in caught):
+        fail("truncated before the end of the pixel data")
+    check(ds)
+    return ds
+
+
+def check(ds) -> None:
+    """Raise an ``ImageReadError`` unless ``ds`` declares one grey image whose pixels can be there."""
+    if tag(ds, "SOPClassUID", strict=False) == TOMOSYNTHESIS or number(ds, "NumberOfFrames", 1) > 1:
+        fail(
+            "tomosynthesis or another multi-frame object", "export the two-dimensional view or single slices"
+        )
+    grey = ("MONOCHROME1", "MONOCHROME2")
+    if number(ds, "SamplesPerPixel", 1) != 1 or tag(ds, "PhotometricInterpretation") not in grey:
+        fail(
+            "a colour image, or the photometric interpretation is missing", "a mammogram is MONOCHROME1 or 2"
+        )
+    pixels = tag(ds, "PixelData")
+    if pixels is None or not len(pixels):
+        fail("no pixel data", "take the image object (not a report or presentation state), or copy it again")
+    rows, columns = number(ds, "Rows", 0), number(ds, "Columns", 0)
+    allocated, stored = number(ds, "BitsAllocated", 0), number(ds, "BitsStored", 0)
+    signed = number(ds, "PixelRepresentation", 0)
+    whole = all(value == int(value) for value in (rows, columns, stored, signed))
+    if not (whole and isinstance(pixels, bytes) and signed in (0, 1)):
+        fail("the header elements that describe the pixels are damaged")
+    if min(rows, columns) < 1 or rows * columns > MAX_PIXELS:
+        fail(f"the declared size of {rows:.0f}×{columns:.0f} pixels is absurd")
+    if allocated not in (8, 16) or not 1 <= stored <= allocated:
+        fail(f"{stored:.0f} bits stored in {allocated:.0f} allocated", "a mammogram has 8 to 16 bits")
+    syntax = tag(ds.file_meta, "TransferSyntaxUID") if hasattr(ds, "file_meta") else None
+    need = rows * columns * allocated / 8
+    if syntax is None or not uid.UID(syntax).is_transfer_syntax:
+        fail("the transfer syntax is missing or unknown")
+    if not uid.UID(syntax).is_compressed or syntax == uid.DeflatedExplicitVRLittleEndian:
+        if len(pixels) < need:
+            fail(f"truncated: {len(pixels)} of {need:.0f} bytes of pixels")
+    elif syntax == uid.RLELossless and len(pixels) * 64 < need:
+        fail("truncated: the RLE stream is too short for the declared size")
