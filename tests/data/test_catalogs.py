@@ -1,6 +1,5 @@
 """Folders built by hand in the layouts of the data sets, with the oddities of the real tables."""
 
-import re
 import shutil
 import subprocess
 import sys
@@ -12,9 +11,10 @@ import pytest
 
 from mammo_utils.data import catalogs
 
-
-DESIGN = """dataset image_id path patient_id exam_id laterality view cancer birads density percent_density
-breast_mask dense_mask lesion_mask boxes age site machine official_split magnification diagnosis subtype group"""
+DESIGN = """
+dataset image_id path patient_id exam_id laterality view cancer birads density percent_density breast_mask dense_mask
+lesion_mask boxes age site machine official_split magnification diagnosis subtype group
+"""
 
 
 def touch(path, content=b"x"):
@@ -76,7 +76,7 @@ def density(tmp_path, vindr):
 
 
 def test_every_catalogue_has_the_columns_of_the_design_with_the_same_types(rsna, vindr, density):
-    design = re.split(r"\s+", DESIGN)
+    design = DESIGN.split()
     tables = [catalogs.load(*pair) for pair in (("rsna", rsna), ("vindr", vindr), ("density", density))]
     for table in tables:
         assert list(table.columns)[: len(design)] == design
