@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 import math
 import warnings
 import zlib
@@ -33,6 +34,19 @@ class ImageReadError(Exception):
         return f"{self.file}: {self.reason}; {self.remedy}"
 
 
+@contextmanager
+def quiet():
+    """Silence pydicom: its warnings and log quote values of a damaged header, perhaps the patient's name."""
+    log = logging.getLogger("pydicom")
+    before, log.disabled = log.disabled, True
+    try:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            yield caught
+    finally:
+        log.disabled = before
+
+
 def fail(reason: str, remedy: str = AGAIN):
     """Raise the ``ImageReadError`` of a data set; the door that knows its file names it (``naming``)."""
     raise ImageReadError("data set", reason, remedy) from None
@@ -54,7 +68,8 @@ def tag(ds, keyword: str, default=None, *, strict: bool = True):
     that the pixels do not need: damage then counts as absence.
     """
     try:
-        value = ds.get(keyword)
+        with quiet():
+            value = ds.get(keyword)
     except Exception:  # only pydicom's parser runs here, and it may raise anything on damaged bytes
         if strict:
             fail(f"the header element {keyword} cannot be parsed")
@@ -123,10 +138,7 @@ def parse(path) -> pydicom.FileDataset:
     if _inflates_too_far(data):
         fail(f"the data set inflates to over {MAX_BYTES // 2**20} MiB")
     try:
-        with warnings.catch_warnings(
-            record=True
-        ) as caught:  # pydicom's warnings may quote values of the header
-            warnings.simplefilter("always")
+        with quiet() as caught:
             ds = pydicom.dcmread(io.BytesIO(data))
     except Exception:  # only pydicom's parser runs here, and it may raise anything on damaged bytes
         fail("the DICOM header is damaged or truncated")
@@ -161,11 +173,9 @@ def check(ds) -> None:
     if allocated not in (8, 16) or not 1 <= stored <= allocated:
         fail(f"{stored:.0f} bits stored in {allocated:.0f} allocated", "a mammogram has 8 to 16 bits")
     syntax = tag(ds.file_meta, "TransferSyntaxUID") if hasattr(ds, "file_meta") else None
-    need = rows * columns * allocated / 8
-    if syntax is None or not uid.UID(syntax).is_transfer_syntax:
+    if syntax not in uid.AllTransferSyntaxes:
         fail("the transfer syntax is missing or unknown")
-    if not uid.UID(syntax).is_compressed or syntax == uid.DeflatedExplicitVRLittleEndian:
-        if len(pixels) < need:
-            fail(f"truncated: {len(pixels)} of {need:.0f} bytes of pixels")
-    elif syntax == uid.RLELossless and len(pixels) * 64 < need:
-        fail("truncated: the RLE stream is too short for the declared size")
+    need = rows * columns * allocated / 8
+    least = need / 64 if syntax == uid.RLELossless else 0 if uid.UID(syntax).is_encapsulated else need
+    if len(pixels) < least:
+        fail(f"truncated: {len(pixels)} bytes of pixels where at least {least:.0f} are declared")

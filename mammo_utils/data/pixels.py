@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import math
-import warnings
 
 import numpy as np
 from PIL import Image
@@ -13,7 +12,7 @@ from pydicom.encaps import encapsulate, get_frame
 from pydicom.pixels import get_decoder
 
 from mammo_utils.data import codestream
-from mammo_utils.data.header import MAX_PIXELS, SIGNATURES, fail, tag
+from mammo_utils.data.header import MAX_PIXELS, SIGNATURES, fail, quiet, tag
 
 TRANSCODE = "convert it to an uncompressed transfer syntax, for instance with gdcmconv --raw"
 
@@ -44,6 +43,8 @@ def _judge(ds, frame: bytes, syntax: str) -> codestream.Stream | None:
             stream = codestream.jpeg(frame, "lossless")
         elif syntax in (uid.JPEGBaseline8Bit, uid.JPEGExtended12Bit):
             stream = codestream.jpeg(frame, "dct")
+        elif len(frame) < 64:
+            return fail("truncated: the RLE stream ends inside its header")
         else:
             return None
     except codestream.StreamError as error:
@@ -89,36 +90,36 @@ def _decode_reduced(stream: codestream.Stream, factor: int) -> np.ndarray | None
     return values.astype(np.int32) - 2 ** (stream.precision - 1) if stream.signed else values
 
 
+def _frame_options(ds, stream: codestream.Stream | None, syntax: uid.UID) -> dict:
+    """What pydicom must know to decode a compressed frame that was taken out of its data set."""
+    plugin, install = DECODERS.get(syntax, (None, TRANSCODE))
+    if plugin is None or plugin not in get_decoder(syntax).available_plugins:
+        fail(f"no decoder for the transfer syntax {syntax.name}", install)
+    if syntax == uid.JPEGExtended12Bit and stream.precision > 8:
+        fail("no decoder for JPEG Extended with 12 bits", TRANSCODE)
+    return {
+        "decoding_plugin": plugin,
+        "rows": int(ds.Rows),
+        "columns": int(ds.Columns),
+        "samples_per_pixel": 1,
+        "photometric_interpretation": "MONOCHROME2",
+        "bits_allocated": int(ds.BitsAllocated),
+        "bits_stored": stream.precision if stream else int(ds.BitsStored),
+        "pixel_representation": int(tag(ds, "PixelRepresentation", 0)),
+        "number_of_frames": 1,
+        "pixel_keyword": "PixelData",
+    }
+
+
 def _decode_full(ds, stream: codestream.Stream | None, frame: bytes | None, syntax: uid.UID) -> np.ndarray:
-    decoder = get_decoder(syntax)
-    options = {"raw": True, "index": 0}
-    source = ds
-    if frame is not None:
-        plugin, install = DECODERS.get(syntax, ("", ""))
-        if plugin not in decoder.available_plugins:
-            fail(f"no decoder for the transfer syntax {syntax.name}", install or TRANSCODE)
-        if syntax == uid.JPEGExtended12Bit and stream.precision > 8:
-            fail("JPEG Extended with 12 bits has no free decoder here", TRANSCODE)
-        source = encapsulate([stream.data if stream else frame])
-        options |= {
-            "decoding_plugin": plugin,
-            "rows": int(ds.Rows),
-            "columns": int(ds.Columns),
-            "samples_per_pixel": 1,
-            "photometric_interpretation": "MONOCHROME2",
-            "bits_allocated": int(ds.BitsAllocated),
-            "bits_stored": stream.precision if stream else int(ds.BitsStored),
-            "pixel_representation": int(tag(ds, "PixelRepresentation", 0)),
-            "number_of_frames": 1,
-            "pixel_keyword": "PixelData",
-        }
+    options = _frame_options(ds, stream, syntax) if frame else {}
     # Values beyond BitsStored exist (RSNA); pydicom would cut their upper bits, so that bright becomes dark.
     if syntax not in uid.JPEG2000TransferSyntaxes and syntax not in uid.JPEGLSTransferSyntaxes:
         options["correct_unused_bits"] = False
+    source = encapsulate([stream.data if stream else frame]) if frame else ds
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return decoder.as_array(source, **options)[0]
+        with quiet():
+            return get_decoder(syntax).as_array(source, raw=True, index=0, **options)[0]
     except Exception:  # only the decoders run here, and they may raise anything on damaged bytes
         return fail(f"the pixel data ({syntax.name}) cannot be decoded")
 
@@ -137,7 +138,8 @@ def decode(ds, *, size: int | None = None) -> tuple[np.ndarray, int]:
     frame = stream = None
     if syntax.is_encapsulated:
         try:
-            frame = get_frame(ds.PixelData, 0, number_of_frames=1)
+            with quiet():
+                frame = get_frame(ds.PixelData, 0, number_of_frames=1)
         except Exception:  # only pydicom's parser runs here
             fail("the pixel data are truncated or their fragments damaged")
         stream = _judge(ds, frame, syntax)
@@ -151,9 +153,9 @@ def decode(ds, *, size: int | None = None) -> tuple[np.ndarray, int]:
     bits = int(ds.BitsStored)
     if any(tag(ds, (group, 0x0102)) for group in range(0x6000, 0x6020, 2) if (group, 0x3000) not in ds):
         values = values & (2**bits - 1)  # retired overlays live in the bits above (PS3.5 8.1.2)
-    if signed and values.min() >= 0 and 2 ** (bits - 1) <= values.max() < 2**bits:
-        values = values.astype(np.int32)  # negative values without their sign extended into the unused bits
-        values[values >= 2 ** (bits - 1)] -= 2**bits
+    if signed and values.min() >= -(2 ** (bits - 1)) and 2 ** (bits - 1) <= values.max() < 2**bits:
+        # the sign was not, or not everywhere, extended into the unused bits (PS3.5 8.1.1)
+        values = np.where(values >= 2 ** (bits - 1), values.astype(np.int32) - 2**bits, values)
     return values, factor
 
 
@@ -164,8 +166,7 @@ def picture(path) -> np.ndarray:
         ImageReadError: damaged, too large, or in colour; colour files whose channels are equal are grey.
     """
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with quiet():
             image = Image.open(path, formats=list(SIGNATURES.values()))
             width, height = image.size
     except Exception:  # only Pillow's parser runs here
@@ -173,8 +174,7 @@ def picture(path) -> np.ndarray:
     if width * height > MAX_PIXELS:
         fail(f"the declared size of {height}×{width} pixels is absurd")
     try:
-        with image, warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with image, quiet():
             if image.mode not in ("L", "I;16", "I"):
                 image = image.convert("RGBA" if image.mode in ("P", "PA", "LA", "RGBA") else "RGB")
             values = np.array(image)
