@@ -12,7 +12,7 @@ COMMANDS = {
     "doctor": ("mammo_utils.doctor", "say what is installed and found here, and what to do about the rest"),
     "show": ("mammo_utils.show.command", "draw how files of your own are read and prepared"),
     "prepare": ("mammo_utils.data.command", "read, split and cache a data set"),
-    "phantom": ("mammo_utils.study.headroom", "measure the phantom's statistics and controls"),
+    "phantom": ("mammo_utils.study.command", "measure the phantom's statistics and controls"),
 }
 
 

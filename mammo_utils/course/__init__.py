@@ -1,1 +1,1 @@
-"""What keeps the notebooks honest: the stable writer, the exercise generator and the checks of the exercises."""
+"""What keeps the notebooks honest: their writer, rules, exercises and the checks of the exercises."""

@@ -1,0 +1,68 @@
+import numpy as np
+import pytest
+
+from mammo_utils.course import checks
+
+
+@pytest.mark.parametrize(
+    ("got", "expected", "words"),
+    [
+        (1.0, 1, "right: it"),
+        (np.float32(0.1), 0.1, "right: it"),
+        ([1, 2], np.array([1, 2]), "right: it"),
+        (np.nan, np.nan, "right: it"),
+        ("CC", "CC", "right: it"),
+        ({"L", "R"}, {"R", "L"}, "right: it"),
+        (None, 1, "your turn: it has no answer yet. Hint: look"),
+        (..., "CC", "your turn: it has no answer yet. Hint: look"),
+        (1.01, 1, "not yet: it is 1.01, not 1. Hint: look"),
+        ("1", 1, "not yet: it is of type str; numbers are wanted. Hint: look"),
+        ("MLO", "CC", "not yet: it is MLO, not CC. Hint: look"),
+        (1, "CC", "not yet: it is 1, not CC. Hint: look"),
+        (np.zeros((2, 3)), np.zeros((3, 2)), "not yet: it has shape (2, 3), not (3, 2). Hint: look"),
+        (np.array([1, 2, 4]), np.array([1, 2, 3]), "not yet: it differs in 1 of 3 places. Hint: look"),
+        ([[1], [2, 3]], 1, "not yet: it is of type list; numbers are wanted. Hint: look"),
+    ],
+)
+def test_an_answer_is_judged_in_words(got, expected, words, capsys):
+    checks.compare("it", got, expected, hint="look")
+    assert capsys.readouterr().out == words + "\n"
+
+
+def test_tolerance_is_absolute(capsys):
+    checks.compare("it", 100.4, 100, hint="", atol=0.5)
+    checks.compare("it", 100.6, 100, hint="", atol=0.5)
+    first, second = capsys.readouterr().out.splitlines()
+    assert (first[:5], second[:7]) == ("right", "not yet")
+
+
+def fails(x):
+    raise KeyError("view")
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (lambda x: x * 2, "right: double"),
+        (lambda x: x + 2, "not yet: double(5) is 7, not 10. Hint: look"),
+        (lambda x: ..., "your turn: double returns nothing yet. Hint: look"),
+        (lambda x: None, "your turn: double returns nothing yet. Hint: look"),
+        (fails, "not yet: double raised KeyError: 'view'. Hint: look"),
+        (..., "your turn: double has no answer yet. Hint: look"),
+    ],
+)
+def test_a_function_is_judged_by_its_cases(answer, words, capsys):
+    checks.function("double", answer, [((2,), 4), ((5,), 10)], hint="look")
+    assert capsys.readouterr().out == words + "\n"
+
+
+def test_an_answer_that_changes_its_input_does_not_spoil_the_next_case(capsys):
+    image = np.ones(3)
+
+    def answer(x):
+        x *= 2
+        return x
+
+    checks.function("it", answer, [((image,), [2, 2, 2]), ((image,), [2, 2, 2])], hint="")
+    assert capsys.readouterr().out == "right: it\n"
+    assert (image == 1).all()
