@@ -1,8 +1,8 @@
 """The phantom breast: four mammograms of one woman, with known truth.
 
 The breast is three-dimensional (``anatomy``), compressed and projected twice (``projection``), exposed and
-processed (``exposure``), with lesions (``lesions``) and two readers (``readers``).  Everything is a pure function of
-(seed, patient): the same arrays for any order of calls and any number of processes.
+processed (``exposure``), with lesions (``lesions``) and two readers (``readers``).  All of it is a pure
+function of (seed, patient): the same arrays for any order of calls and any number of processes.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from .projection import Frame, Grid, muscle, outline, splat, thickness, tissue
 from .readers import density_call
 from .readers import outline as drawn_by
 
-__all__ = ["DENSE_FRACTION", "SHIFTED_FROM", "VENDORS", "VERSION", "Lesion", "View", "exam"]
+__all__ = ["CLASSES", "DENSE_FRACTION", "SHIFTED_FROM", "VENDORS", "VERSION", "Lesion", "View", "exam"]
 
 VERSION = 0  # stands in every row of results; a change of the images is a new version
 DENSE_FRACTION = 0.25  # gland share of a ray above which it counts as dense, the same for all women
@@ -29,8 +29,8 @@ DENSE_FRACTION = 0.25  # gland share of a ray above which it counts as dense, th
 class View:
     """One mammogram and everything that is known about it.
 
-    ``image`` is H×W float32 in 0–1, bright = dense, oriented as acquired: a left breast has its chest wall at the
-    left edge, a right breast at the right edge.  All masks are H×W bool in the same frame.
+    ``image`` is H×W float32 in 0–1, bright = dense, oriented as acquired: a left breast has its chest wall at
+    the left edge, a right breast at the right edge.  All masks are H×W bool in the same frame.
     """
 
     image: np.ndarray
@@ -63,9 +63,12 @@ def exam(
 ) -> list[View]:
     """Four mammograms (L CC, L MLO, R CC, R MLO) of one phantom woman.
 
-    ``size`` is the height in pixels, the width is ``size * 13 // 16``.  ``lesions`` None draws them with a cancer in
-    a share ``prevalence`` of women; ``()`` gives the same woman without any, all else equal to the pixel; a tuple of
-    ``Lesion`` places these.  Patients from ``SHIFTED_FROM`` on come from the site with the held-out vendor.
+    ``size`` is the height in pixels, the width is ``size * 13 // 16``.  ``lesions`` None draws them with a
+    cancer in a share ``prevalence`` of women; ``()`` gives the same woman without any, all else equal to the
+    pixel; a tuple of ``Lesion`` places these.  Patients from ``SHIFTED_FROM`` on come from the site with the
+    held-out vendor.
+
+    Raises ``ValueError`` for a negative patient and for images under 32 pixels.
 
     >>> views = exam(3, size=64)
     >>> [view.laterality + view.view for view in views], views[0].image.shape
@@ -101,7 +104,9 @@ def _view(body: Breast, side: str, mlo: bool, size: int, patient: int, seed: int
     grid = Grid(frame)
     pectoral, top = muscle(frame, grid, rng)
     compressed = traits.thickness * (1.06 if mlo else 1.0) * np.exp(0.03 * rng.normal())
-    whole, skin, distance = thickness(frame, grid, outline(frame, top, rng), compressed)
+    whole, skin, distance = thickness(
+        frame, grid, outline(frame, top, rng), compressed, rng.uniform(-0.05, 0.25)
+    )
     inner = np.maximum(whole - skin, 0)
     inside = distance > 0
     share, septa = tissue(body, frame, grid, whole, rng)

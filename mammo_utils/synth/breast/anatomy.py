@@ -1,7 +1,7 @@
 """One woman's breasts in three dimensions: traits, and the fields and threads that tissue is made of.
 
-Anatomical coordinates of a breast are millimetres: ``x`` from the chest wall to the nipple, ``y`` lateral, ``z``
-superior; the right breast is the mirror image of the left by construction.  Nothing here knows about pixels.
+Anatomical coordinates of a breast are millimetres: ``x`` from the chest wall to the nipple, ``y`` lateral,
+``z`` superior; the right breast is the mirror image of the left by construction.  Nothing here knows pixels.
 """
 
 from __future__ import annotations
@@ -19,9 +19,13 @@ CLASSES = {"A": (0.10, 4.3, 4.3), "B": (0.40, 19.3, 11.3), "C": (0.40, 40.4, 14.
 
 CUBE, VOXEL = 48, 3.2  # noise volumes: periodic, edge 154 mm; the shortest wave they carry is 6.4 mm
 LIKENESS = 0.85  # correlation of the noise of left and right breast
+TEXTURE, STRANDS = 0.85, 0.55  # weight of the power-law texture and of strands in the gland field
 
-# Measured on the cohort `develop`: volume fraction of gland (second row) that gives an area density (first row).
-AREA_TO_VOLUME = ((0.0, 0.02, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0), (0.0, 0.02, 0.06, 0.11, 0.22, 0.35, 0.5, 0.8))
+# Area density (first row) that a volume fraction of gland (second row) gives, measured on `develop`.
+AREA_TO_VOLUME = (
+    (0.0, 0.003, 0.02, 0.07, 0.13, 0.24, 0.34, 0.48, 0.59, 0.69, 0.80, 1.0),
+    (0.01, 0.02, 0.04, 0.07, 0.10, 0.15, 0.20, 0.30, 0.40, 0.50, 0.65, 0.9),
+)
 
 
 def stream(seed: int, patient: int, *names) -> np.random.Generator:
@@ -47,6 +51,7 @@ class Woman:
     crescent: float  # width of the muscle in CC, 0 in most women
     fat_layer: float  # depth of the subcutaneous fat
     patchiness: float  # how much texture, against a compact disc, decides where gland lies
+    gland_depth: float  # middle of the gland between chest wall (0) and nipple (1)
     vendor: int
     age: int
 
@@ -73,7 +78,8 @@ def woman(patient: int, seed: int) -> Woman:
         muscle_tilt=rng.uniform(0.3, 0.6),
         crescent=rng.uniform(3, 10) if rng.random() < 0.3 else 0.0,
         fat_layer=rng.uniform(3, 9),
-        patchiness=rng.uniform(0.8, 1.8),
+        patchiness=rng.uniform(1.0, 2.4),
+        gland_depth=rng.uniform(0.45, 0.75),
         vendor=2 if patient >= SHIFTED_FROM else vendor,
         age=int(np.clip(rng.normal(58, 9), 40, 85)),
     )
@@ -81,7 +87,7 @@ def woman(patient: int, seed: int) -> Woman:
 
 @dataclass(frozen=True)
 class Threads:
-    """Thin tissue as points along curves: N×3 positions in mm and the volume in mm³ that each point stands for."""
+    """Thin tissue as points along curves: N×3 positions in mm, and the mm³ that each point stands for."""
 
     points: np.ndarray
     volume: np.ndarray
@@ -102,7 +108,7 @@ class Breast:
 
 
 def breast(traits: Woman, patient: int, seed: int, laterality: str) -> Breast:
-    """Build one breast; the two share the woman's noise with correlation ``LIKENESS`` and differ in the rest."""
+    """Build one breast; the two share the woman's noise with correlation ``LIKENESS``."""
     cubes = []
     for name, beta in (("gland", traits.beta), ("septa", None)):
         shape = (CUBE,) * 3
@@ -110,11 +116,12 @@ def breast(traits: Woman, patient: int, seed: int, laterality: str) -> Breast:
         own = stream(seed, patient, name, laterality).standard_normal(shape, dtype=np.float32)
         cubes.append(_filtered(np.sqrt(LIKENESS) * shared + np.sqrt(1 - LIKENESS) * own, beta))
     # The upper outer quadrant holds the most gland.
-    centre = tuple(0.10 + 0.07 * stream(seed, patient, "centre").normal(size=2))
+    centre = tuple(0.10 + 0.14 * stream(seed, patient, "centre").normal(size=2))
     rng = stream(seed, patient, "threads", laterality)
     body = Breast(traits, *cubes, centre, 0.0, _ducts(traits, rng), _vessels(traits, rng))
-    volume = np.interp(traits.area_density, *AREA_TO_VOLUME)
-    threshold = np.quantile(gland_field(body, *_lattice(traits)), 1 - volume)
+    own = stream(seed, patient, "amount", laterality).normal()
+    volume = np.interp(traits.area_density, *AREA_TO_VOLUME) * np.exp(0.4 * np.sqrt(1 - LIKENESS) * own)
+    threshold = np.quantile(gland_field(body, *_lattice(traits)), 1 - min(volume, 0.95))
     return Breast(**{**vars(body), "threshold": float(threshold)})
 
 
@@ -151,15 +158,14 @@ def gland_field(body: Breast, x: np.ndarray, y: np.ndarray, z: np.ndarray) -> np
     across = np.hypot(y / traits.radius - body.centre[0], z / traits.radius - body.centre[1])
     along = x / traits.depth
     under_skin = traits.radius * (1 - np.sqrt(along**2 + (y**2 + z**2) / traits.radius**2))
-    prior = -3.5 * across**2 - 1.0 * ((along - 0.62) / 0.42) ** 2
-    prior -= 4.0 * np.exp(-np.maximum(under_skin, -20) / traits.fat_layer) + 1.5 * np.exp(
-        -np.maximum(x, 0) / 6
-    )
+    prior = -3.5 * across**2 - 1.0 * ((along - traits.gland_depth) / 0.42) ** 2
+    prior -= 4.0 * np.exp(-np.maximum(under_skin, -20) / traits.fat_layer)  # fat under the skin
+    prior -= 1.5 * np.exp(-np.maximum(x, 0) / 6)  # and before the muscle
     # Strands converge on the nipple: the texture is looked up in coordinates that fan out from it.
     fan = 0.4 + 0.6 * np.clip(1 - along, 0, 1)
     texture = sample(body.gland_noise, 0.45 * x, y / fan, z / fan)
     strands = 0.8 - np.abs(sample(body.septa_noise, 0.3 * x + 31, y / fan, z / fan))
-    return prior + traits.patchiness * (0.85 * texture + 0.55 * strands)
+    return prior + traits.patchiness * (TEXTURE * texture + STRANDS * strands)
 
 
 def _walk(

@@ -1,4 +1,4 @@
-"""From millimetres of tissue to grey values: attenuation, scatter, noise, the maker's processing and markers."""
+"""From millimetres of tissue to grey values: attenuation, scatter, noise, processing and markers."""
 
 from __future__ import annotations
 
@@ -26,15 +26,14 @@ ELECTRONIC = 12.0  # noise of a pixel, in photons
 
 @dataclass(frozen=True)
 class Vendor:
-    """One maker's look: height of the field of view in mm, share of the thickness roll-off that is processed away,
-    exponent of the display curve, grey value of air, and whether the file is stored as MONOCHROME1."""
+    """One maker's look."""
 
     name: str
-    field: float
-    equalise: float
-    gamma: float
-    air: float
-    monochrome1: bool
+    field: float  # height of the field of view, mm
+    equalise: float  # share of the thickness roll-off that is processed away
+    gamma: float  # exponent of the display curve
+    air: float  # its grey value
+    monochrome1: bool  # how the file is stored
 
 
 VENDORS = (
@@ -73,8 +72,8 @@ def display(exposure: np.ndarray, whole: np.ndarray, compressed: float, spacing:
     fat = 0.055 * (1 + 0.1 * rng.normal())  # what the processing takes for the attenuation of fat, 1/mm
     missing = compressed - ndimage.gaussian_filter(whole, 4 / spacing)
     lifted = exposure + vendor.equalise * fat * np.where(whole > 0, missing, 0) * np.clip(whole / 6, 0, 1)
-    span = 0.029 * compressed * rng.uniform(0.75, 1.05)  # from fat to white; gland alone would add 0.029 a mm
-    grey_fat = rng.uniform(0.24, 0.42)
+    span = 0.029 * compressed * rng.uniform(0.7, 1.3)  # from fat to white; gland alone would add 0.029 a mm
+    grey_fat = rng.uniform(0.17, 0.55)
     low = 0.055 * compressed - span * grey_fat / (1 - grey_fat)
     high = 0.055 * compressed + span
     grey = (lifted - low) / (high - low)
@@ -85,7 +84,7 @@ def display(exposure: np.ndarray, whole: np.ndarray, compressed: float, spacing:
 
 
 def mark(image: np.ndarray, text: str, spacing: float, vendor: Vendor, rng) -> None:
-    """Write the lead marker (side first, then view) into the air near the top, far from the chest wall, in place."""
+    """Write the lead marker (side first, then view) into the air at the upper far edge, in place."""
     bits = [[int(b) for c in text for b in f"{int(GLYPHS[c][row]):03b}0"][:-1] for row in range(5)]
     glyphs = np.kron(np.array(bits, float), np.ones((max(round(2.2 / spacing), 1),) * 2))
     glyphs = np.rot90(glyphs) if vendor.name == "film" else glyphs

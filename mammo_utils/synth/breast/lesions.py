@@ -1,17 +1,16 @@
-"""Masses and calcification clusters at three-dimensional positions, benign and malignant with overlapping looks."""
+"""Masses and calcification clusters at positions in three dimensions, benign and malignant."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import ndimage
 
 from ...profile import choose
 from .anatomy import Breast, Threads, _walk, gland_field, stream
 from .projection import Frame, splat
 
-# Shapes as in the BI-RADS lexicon → odds of being drawn for a benign and for a malignant lesion: the looks overlap.
+# Shapes as in the BI-RADS lexicon → odds among benign and among malignant lesions: the looks overlap.
 SHAPES = {
     "circumscribed": (0.34, 0.06),
     "lobulated": (0.26, 0.16),
@@ -21,7 +20,7 @@ SHAPES = {
 }
 PREVALENCE = 0.10  # share of women with a cancer, unless told
 BENIGN = 0.15  # share of women with a benign finding, drawn apart from cancer
-REACH = 40.0  # mm: no lesion changes a pixel farther than this from its centre
+REACH = 40.0  # mm: no lesion changes a pixel farther than this from its outline
 
 
 @dataclass(frozen=True)
@@ -73,8 +72,8 @@ def project(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Millimetres of mass and of calcium along each ray, and the lesion's outline as a reader would draw it.
 
-    Returns two H×W float arrays and an H×W bool mask: the body of a mass without its spicules, or the area within
-    2.5 mm of a speck.
+    Returns two H×W float arrays and an H×W bool mask: the body of a mass without its spicules, or the area
+    within 2.5 mm of a speck.
     """
     rng = stream(seed, patient, "lesion body", lesion.laterality, lesion.key)
     centre = frame.to_film(np.array([lesion.place]))[0]
@@ -154,8 +153,3 @@ def _specks(lesion: Lesion, rng) -> Threads:
         )
         diameters = np.clip(rng.lognormal(np.log(0.38), 0.35, count), 0.18, 0.9)
     return Threads(np.array(lesion.place) + points, np.pi / 6 * diameters**3, 0.15)
-
-
-def reach(mask: np.ndarray, spacing: float) -> np.ndarray:
-    """Where a lesion with this outline can have changed the image: H×W bool."""
-    return ndimage.distance_transform_edt(~mask) * spacing < REACH

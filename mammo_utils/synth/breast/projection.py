@@ -1,4 +1,4 @@
-"""Compression and projection: from a breast in three dimensions to millimetres of every tissue along each ray.
+"""Compression and projection: from a breast in three dimensions to millimetres of tissue along each ray.
 
 Film coordinates are (row, column) in mm from the top left corner, with the chest wall at column 0.
 """
@@ -11,12 +11,13 @@ import numpy as np
 from scipy import ndimage, sparse
 from scipy.spatial import cKDTree
 
-from .anatomy import Breast, Threads, Woman, gland_field, sample
+from .anatomy import CUBE, TEXTURE, Breast, Threads, Woman, gland_field, sample
 
 SLABS = 8  # the compressed breast is summed over this many layers
 COARSE = 3.0  # mm between the points at which the volumes are looked up
 SKIN = 1.6  # mm
 FINE_WAVES = (6.0, 3.0, 1.5)  # mm: what is shorter than the volumes carry is drawn in the projection
+OCTAVES = np.log2(CUBE / 2)  # that the volumes carry
 
 
 @dataclass(frozen=True)
@@ -118,18 +119,16 @@ def outline(frame: Frame, muscle_top: float, rng) -> np.ndarray:
     return edge + rng.uniform(0, 6) * np.exp(-(((rows - nipple_row) / 4) ** 2))
 
 
-def thickness(frame: Frame, grid: Grid, edge: np.ndarray, compressed: float) -> tuple[np.ndarray, ...]:
+def thickness(
+    frame: Frame, grid: Grid, edge: np.ndarray, compressed: float, tilt: float
+) -> tuple[np.ndarray, ...]:
     """Millimetres of breast and of skin along each ray (H×W), and the signed distance to the outline in mm.
 
-    Between the paddles the breast is flat; its rim is rounded over about half the compressed thickness.
+    Between the paddles the breast is flat but for their ``tilt`` (thinning from chest wall to nipple); its
+    rim is rounded over about half the compressed thickness.
     """
-    line = np.stack(
-        [
-            np.arange(0, len(edge) - 0.9, 0.25),
-            np.interp(np.arange(0, len(edge) - 0.9, 0.25), np.arange(len(edge)), edge),
-        ],
-        1,
-    )
+    at = np.arange(0, len(edge) - 0.9, 0.25)
+    line = np.stack([at, np.interp(at, np.arange(len(edge)), edge)], 1)
     line = line[line[:, 1] > 0.05]
     rows, columns = grid.knots(COARSE)
     points = np.stack(np.meshgrid(rows, columns, indexing="ij"), -1)
@@ -142,8 +141,10 @@ def thickness(frame: Frame, grid: Grid, edge: np.ndarray, compressed: float) -> 
     def rounded(d, full, over):
         return full * np.sqrt(np.clip(1 - (1 - np.clip(d / over, 0, 1)) ** 2, 0, 1))
 
-    whole = rounded(distance, compressed, rim)
-    return whole, whole - rounded(distance - SKIN, compressed - 2 * SKIN, rim - SKIN), distance
+    wedge = 1 + tilt * (0.5 - np.clip(grid.columns / frame.woman.depth, 0, 1.2))
+    whole = wedge * rounded(distance, compressed, rim)
+    inner = wedge * rounded(distance - SKIN, compressed - 2 * SKIN, rim - SKIN)
+    return whole, whole - inner, distance
 
 
 def tissue(body: Breast, frame: Frame, grid: Grid, whole: np.ndarray, rng) -> tuple[np.ndarray, np.ndarray]:
@@ -157,11 +158,15 @@ def tissue(body: Breast, frame: Frame, grid: Grid, whole: np.ndarray, rng) -> tu
     field = grid.smooth(gland_field(body, x, y, z) - body.threshold, COARSE)
     fan = 0.6 + 0.4 * np.clip(1 - x / frame.woman.depth, 0, 1)
     web = grid.smooth(sample(body.septa_noise, 0.55 * x, 0.9 * y / fan, 0.9 * z / fan), COARSE)
+    # The texture goes on below the waves that the volume carries, by the same power law.
+    ratio = 2 ** (3 - body.woman.beta) + 1e-6  # variance of an octave over that of the next longer one
+    octave = (1 - 1 / ratio) / (1 - ratio**-OCTAVES)  # share of the volume's shortest octave
     for wave in FINE_WAVES:
-        knots = [len(k) for k in grid.knots(wave / 2)]
-        noise = rng.standard_normal((SLABS, *knots), dtype=np.float32)
+        octave *= ratio
+        noise = rng.standard_normal((SLABS, *(len(k) for k in grid.knots(wave / 2))), dtype=np.float32)
         if wave >= 2 * frame.spacing:
-            gain = 0.45 * body.woman.patchiness * (wave / 6) ** ((body.woman.beta - 2) / 2)
+            blurred = min(wave * SLABS / (2 * frame.woman.thickness), 1)  # a slab averages shorter waves away
+            gain = TEXTURE * body.woman.patchiness * np.sqrt(octave * blurred)
             field += gain * grid.smooth(noise, wave / 2)
     gland = 1 / (1 + np.exp(np.clip(-field / 0.16, -30, 30)))
     # A septum is where the web crosses zero; its drawn width never falls below a pixel, its mass stays.
@@ -172,7 +177,7 @@ def tissue(body: Breast, frame: Frame, grid: Grid, whole: np.ndarray, rng) -> tu
 
 
 def splat(threads: Threads, frame: Frame) -> np.ndarray:
-    """Millimetres along each ray (H×W) of tissue given as points with a volume: bilinear shares of a pixel."""
+    """Millimetres along each ray (H×W) of tissue given as points with a volume, shared bilinearly."""
     at = frame.to_film(threads.points) / frame.spacing - 0.5
     h, w = frame.shape
     base = np.floor(at).astype(int)
@@ -188,18 +193,21 @@ def splat(threads: Threads, frame: Frame) -> np.ndarray:
 
 
 def muscle(frame: Frame, grid: Grid, rng) -> tuple[np.ndarray, float]:
-    """Share of each ray's thickness that is pectoral muscle (H×W, 0–1), and its width at the top of the film in mm.
+    """Share of each ray's thickness that is pectoral muscle (H×W, 0–1), and its width in mm at the top.
 
-    In MLO a triangle at the upper chest wall with a soft, slightly bent edge; in CC, in some women, a thin crescent.
+    In MLO a triangle at the upper chest wall with a soft, slightly bent edge; in CC, in some women, a thin
+    crescent.
     """
     traits = frame.woman
     rows, columns = grid.rows[:, None], grid.columns
-    bend = rng.uniform(0.85, 1.35)
+    bend = rng.uniform(0.75, 1.3)
     if frame.mlo:
         area = traits.muscle_share * 1.6 * traits.depth * traits.radius
         height = np.sqrt(area * (1 + bend) / traits.muscle_tilt)
         top = traits.muscle_tilt * height
+        wobble = ndimage.gaussian_filter1d(rng.normal(size=260), 14) * 10
         border = top * np.clip(1 - rows / height, 0, 1) ** bend
+        border += np.interp(rows, np.arange(260.0), wobble) * (border > 0) * np.clip(border / 15, 0, 1)
     else:
         top = 0.0
         border = traits.crescent * np.clip(1 - ((rows - frame.row0) / 55) ** 2, 0, 1)

@@ -1,12 +1,12 @@
-"""Two readers who draw dense tissue as people do: closed outlines without holes, each with a habit of their own."""
+"""Two readers who draw dense tissue as people do: closed outlines without holes, each by their habit."""
 
 from __future__ import annotations
 
 import numpy as np
 from scipy import ndimage
 
-# Habit of a reader: factor on the gland share that counts as dense, smoothing (mm), wobble of a single drawing.
-READERS = {"A": (0.85, 6.0, 0.16), "B": (1.15, 8.0, 0.16)}
+# Habit of a reader: factor on the gland share that counts as dense, smoothing (mm), wobble of a drawing.
+READERS = {"A": (0.92, 6.0, 0.12), "B": (1.09, 7.0, 0.12)}
 WORKING_MM = 1.8  # readers draw no finer than this
 
 
@@ -15,8 +15,8 @@ def outline(
 ) -> np.ndarray:
     """Dense tissue as ``reader`` draws it.
 
-    ``gland`` is the projected glandular fraction (H×W, 0–1), ``inside`` the breast without muscle, ``level`` the
-    fraction that is dense in truth, ``spacing`` in mm.  Returns H×W bool.
+    ``gland`` is the projected glandular fraction (H×W, 0–1), ``inside`` the breast without muscle, ``level``
+    the fraction that is dense in truth, ``spacing`` in mm.  Returns H×W bool.
     """
     habit, blur, wobble = READERS[reader]
     mood = np.exp(wobble * rng.normal())  # a drawing is bolder or stricter as a whole ...
@@ -30,7 +30,7 @@ def outline(
     wander = ndimage.map_coordinates(
         hand / hand.std(), np.meshgrid(*zoom, indexing="ij"), order=1, mode="nearest"
     )
-    drawn = seen > level * habit * mood * np.exp(0.22 * wander)
+    drawn = seen > level * habit * mood * np.exp(0.18 * wander)
     ball = _disc(4.0 / pixel)
     drawn = ndimage.binary_opening(ndimage.binary_closing(np.pad(drawn, len(ball)), ball), ball)
     drawn = ndimage.binary_fill_holes(drawn)[len(ball) : -len(ball), len(ball) : -len(ball)]

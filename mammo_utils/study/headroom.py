@@ -1,0 +1,141 @@
+"""What the phantom leaves to be won: the controls that stand beside every network, and its statistics.
+
+``python -m mammo_utils phantom`` prints the tables; difficulty is judged on the cohort ``develop`` only.
+"""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import pandas as pd
+from joblib import Parallel, delayed
+from scipy import ndimage, signal
+
+from ..evaluation.segmentation import dice
+from ..synth import breast
+from ..synth.exams import cohort
+
+LEVELS = np.linspace(0.1, 1.0, 61)  # candidates for the one intensity threshold
+
+
+def measure(*, women: int = 200, size: int = 128, workers: int = 1) -> dict[str, pd.DataFrame]:
+    """Tables about the first ``women`` of the cohort ``develop`` at ``size`` pixels.
+
+    ``controls``: Dice of a fitted intensity threshold (one for all women, inside the breast), of a mean shape
+    and of the second reader, against the truth and against reader A; every other woman fits, the rest are
+    scored.  ``density``: percent density by class beside the published values.  ``statistics``: texture
+    exponent, muscle share of MLO views, correlation of percent density between views and sides, views a
+    second and core.
+    """
+    patients = list(cohort("develop")[:women])
+    started = time.perf_counter()
+    exams = Parallel(n_jobs=workers)(delayed(_woman)(patient, size) for patient in patients)
+    rate = 4 * women / (time.perf_counter() - started) / workers
+    table = pd.DataFrame([row for rows in exams for row in rows])
+    fit = table["woman"].isin(patients[::2])
+    return {
+        "controls": _controls(table[fit], table[~fit]),
+        "density": _density(table),
+        "statistics": _statistics(table, rate),
+    }
+
+
+def _woman(patient: int, size: int) -> list[dict]:
+    rows = []
+    for view in breast.exam(patient, size=size, lesions=()):
+        truth, a, b = view.dense_mask, view.reader_masks["A"], view.reader_masks["B"]
+        above = (view.image > LEVELS[:, None, None]) & view.breast_mask
+        small = np.stack([a, truth, view.breast_mask])[:, :, :: -1 if view.laterality == "R" else 1]
+        rows.append(
+            {
+                "woman": patient,
+                "side": view.laterality,
+                "view": view.view,
+                "density": view.density,
+                "percent_density": view.percent_density,
+                "exponent": exponent(view.image, view.breast_mask, view.spacing_mm),
+                "muscle": view.pectoral_mask.sum() / (view.breast_mask | view.pectoral_mask).sum(),
+                "threshold": np.stack([dice(above, np.broadcast_to(m, above.shape)) for m in (truth, a)]),
+                "small": small[:, :: max(size // 64, 1), :: max(size // 64, 1)],
+                "reader A": (dice(a, truth), 1.0),
+                "reader B": (dice(b, truth), dice(b, a)),
+            }
+        )
+    return rows
+
+
+def exponent(image: np.ndarray, inside: np.ndarray, spacing: float) -> float:
+    """Power-law exponent β of the texture, P(f) = K / f^β, in the largest square inside the breast.
+
+    The square is tapered by a Hann window after its mean plane is removed; β is the slope of log power over
+    log frequency between the third harmonic and half the Nyquist frequency.  ``image`` and ``inside`` are
+    H×W, ``spacing`` in mm.  Source: Burgess, SPIE 5034 (2003), who reports 1.5–3.5.
+    """
+    away = ndimage.distance_transform_cdt(np.pad(inside, 1), metric="chessboard")[1:-1, 1:-1]
+    row, column = np.unravel_index(away.argmax(), away.shape)
+    half = int(away.max()) - 1
+    patch = image[row - half : row + half, column - half : column + half].astype(float)
+    n = len(patch)
+    y, x = np.mgrid[:n, :n] / n - 0.5
+    plane = np.stack([np.ones(n * n), y.ravel(), x.ravel()], 1)
+    patch = patch - (plane @ np.linalg.lstsq(plane, patch.ravel(), rcond=None)[0]).reshape(n, n)
+    power = np.abs(np.fft.fft2(patch * np.outer(*(signal.windows.hann(n),) * 2))) ** 2
+    frequency = np.hypot(*np.meshgrid(*(np.fft.fftfreq(n, spacing),) * 2))
+    rings = np.arange(3, max(n // 4, 5) + 1)
+    mean = ndimage.mean(power, np.round(frequency * n * spacing).astype(int), rings)
+    return float(-np.polyfit(np.log(rings), np.log(mean), 1)[0])
+
+
+def _controls(fit: pd.DataFrame, held: pd.DataFrame) -> pd.DataFrame:
+    best = np.mean(list(fit["threshold"]), 0)[1].argmax()  # fitted on reader A, as a network would be
+    shape = {}
+    for view, part in fit.groupby("view"):
+        mean = np.mean([small[0] for small in part["small"]], 0)
+        levels = np.quantile(mean[mean > 0], np.linspace(0, 0.98, 50))
+        candidates = mean > levels[:, None, None]
+        scores = [dice(candidates & s[2], np.broadcast_to(s[0], candidates.shape)) for s in part["small"]]
+        shape[view] = candidates[np.mean(scores, 0).argmax()]
+    by_shape = [
+        (dice(shape[view] & small[2], small[1]), dice(shape[view] & small[2], small[0]))
+        for view, small in zip(held["view"], held["small"], strict=True)
+    ]
+    rows = {
+        f"intensity threshold {LEVELS[best]:.2f}": np.mean(list(held["threshold"]), 0)[:, best],
+        "mean shape": np.mean(by_shape, 0),
+        "reader A": np.mean(list(held["reader A"]), 0),
+        "reader B": np.mean(list(held["reader B"]), 0),
+    }
+    return pd.DataFrame(rows, index=["Dice with the truth", "Dice with reader A"]).T.round(3)
+
+
+def _density(table: pd.DataFrame) -> pd.DataFrame:
+    found = table.groupby("density")["percent_density"].agg(["count", "mean", "std"])
+    found.insert(1, "share", found["count"] / len(table))
+    published = pd.DataFrame(breast.CLASSES, index=["wanted share", "published mean", "published std"]).T
+    return found.join(published, how="outer").round(2)
+
+
+def _statistics(table: pd.DataFrame, rate: float) -> pd.DataFrame:
+    percent = table.pivot(index="woman", columns=["side", "view"], values="percent_density")
+    low, middle, high = table["exponent"].quantile([0, 0.5, 1])
+    muscle = table.loc[table["view"] == "MLO", "muscle"].quantile([0, 0.5, 1])
+    rows = {
+        "texture exponent, least": low,
+        "texture exponent, median": middle,
+        "texture exponent, greatest": high,
+        "correlation of percent density, CC and MLO": percent["L"].corr().iloc[0, 1],
+        "correlation of percent density, left and right": percent.xs("CC", axis=1, level=1).corr().iloc[0, 1],
+        "muscle share in MLO, least": muscle.iloc[0],
+        "muscle share in MLO, median": muscle.iloc[1],
+        "muscle share in MLO, greatest": muscle.iloc[2],
+        "views per second and core": rate,
+    }
+    return pd.DataFrame({"value": rows}).round(2)
+
+
+def main(*, women: int, size: int, workers: int) -> None:
+    """Print the tables of ``measure``."""
+    print(f"phantom version {breast.VERSION}, {women} women of develop, {size} pixels\n")
+    for name, table in measure(women=women, size=size, workers=workers).items():
+        print(f"{name}\n{table.to_string()}\n")
