@@ -111,7 +111,7 @@ def _view(body: Breast, side: str, mlo: bool, size: int, patient: int, seed: int
     inside = distance > 0
     share, septa = tissue(body, frame, grid, whole, rng)
     soft = inner * (1 - pectoral)
-    gland = share * soft + 0.6 * splat(body.ducts, frame)
+    gland = share * soft + 0.45 * splat(body.ducts, frame)
     tissues = {"skin": skin, "muscle": inner * pectoral, "septa": septa, "blood": splat(body.vessels, frame)}
 
     mask, foreign = np.zeros(frame.shape, bool), {}

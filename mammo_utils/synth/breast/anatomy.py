@@ -202,17 +202,13 @@ def _ducts(traits: Woman, rng) -> Threads:
 
 
 def _vessels(traits: Woman, rng) -> Threads:
-    """Three to six long vessels under the skin, from the chest wall towards the nipple."""
+    """Five to nine long vessels under the skin, from the chest wall towards the nipple."""
     pieces = []
-    for _ in range(rng.integers(3, 7)):
+    for _ in range(rng.integers(5, 10)):
         turn = rng.uniform(0, 2 * np.pi)
-        start = np.array(
-            [
-                rng.uniform(0, 0.2) * traits.depth,
-                *(0.75 * traits.radius * np.array([np.sin(turn), np.cos(turn)])),
-            ]
-        )
-        goal = np.array([traits.depth * 0.95, *(0.2 * traits.radius * rng.normal(size=2))])
+        around = 0.75 * traits.radius * np.array([np.sin(turn), np.cos(turn)])
+        start = np.array([rng.uniform(0, 0.15) * traits.depth, *around])
+        goal = np.array([traits.depth * 0.95, *(0.25 * traits.radius * rng.normal(size=2))])
         length = rng.uniform(0.6, 1.0) * np.linalg.norm(goal - start)
-        pieces.append(_walk(rng, start, goal - start, length, 0.3, rng.uniform(1.0, 1.8), taper=0.5))
-    return _threads(pieces, 0.8)
+        pieces.append(_walk(rng, start, goal - start, length, 0.2, rng.uniform(0.6, 1.2), taper=0.4))
+    return _threads(pieces, 0.6)

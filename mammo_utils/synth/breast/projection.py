@@ -157,7 +157,7 @@ def tissue(body: Breast, frame: Frame, grid: Grid, whole: np.ndarray, rng) -> tu
     x = np.broadcast_to(x, y.shape)
     field = grid.smooth(gland_field(body, x, y, z) - body.threshold, COARSE)
     fan = 0.6 + 0.4 * np.clip(1 - x / frame.woman.depth, 0, 1)
-    web = grid.smooth(sample(body.septa_noise, 0.55 * x, 0.9 * y / fan, 0.9 * z / fan), COARSE)
+    web = grid.smooth(sample(body.septa_noise, 0.4 * x, 0.9 * y / fan, 0.9 * z / fan), COARSE)
     # The texture goes on below the waves that the volume carries, by the same power law.
     ratio = 2 ** (3 - body.woman.beta) + 1e-6  # variance of an octave over that of the next longer one
     octave = (1 - 1 / ratio) / (1 - ratio**-OCTAVES)  # share of the volume's shortest octave
@@ -169,11 +169,13 @@ def tissue(body: Breast, frame: Frame, grid: Grid, whole: np.ndarray, rng) -> tu
             gain = TEXTURE * body.woman.patchiness * np.sqrt(octave * blurred)
             field += gain * grid.smooth(noise, wave / 2)
     gland = 1 / (1 + np.exp(np.clip(-field / 0.16, -30, 30)))
-    # A septum is where the web crosses zero; its drawn width never falls below a pixel, its mass stays.
-    width = np.float32(0.08)
+    # A septum is where the web crosses zero; its drawn width never falls below a pixel, its mass stays.  Septa
+    # hold the gland: they thin out away from it.
+    width = np.float32(0.11)
     drawn = np.hypot(width, 0.08 * frame.spacing)
-    septa = np.exp(-((web / drawn) ** 2)) * (width / drawn) * (1 - gland)
-    return gland.mean(0), 0.3 * septa.mean(0) * whole
+    near = 0.4 + 0.6 * np.exp(np.clip(field / 2, -20, 0))
+    septa = np.exp(-((web / drawn) ** 2)) * (width / drawn) * (1 - gland) * near
+    return gland.mean(0), 0.28 * septa.mean(0) * whole
 
 
 def splat(threads: Threads, frame: Frame) -> np.ndarray:
