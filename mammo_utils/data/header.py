@@ -154,14 +154,14 @@ def check(ds) -> None:
         fail(
             "tomosynthesis or another multi-frame object", "export the two-dimensional view or single slices"
         )
+    pixels = tag(ds, "PixelData")
+    if pixels is None or not len(pixels):
+        fail("no pixel data", "take the image object (not a report or presentation state), or copy it again")
     grey = ("MONOCHROME1", "MONOCHROME2")
     if number(ds, "SamplesPerPixel", 1) != 1 or tag(ds, "PhotometricInterpretation") not in grey:
         fail(
             "a colour image, or the photometric interpretation is missing", "a mammogram is MONOCHROME1 or 2"
         )
-    pixels = tag(ds, "PixelData")
-    if pixels is None or not len(pixels):
-        fail("no pixel data", "take the image object (not a report or presentation state), or copy it again")
     rows, columns = number(ds, "Rows", 0), number(ds, "Columns", 0)
     allocated, stored = number(ds, "BitsAllocated", 0), number(ds, "BitsStored", 0)
     signed = number(ds, "PixelRepresentation", 0)

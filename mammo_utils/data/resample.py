@@ -40,6 +40,30 @@ def area(
     return np.ascontiguousarray((columns @ (rows @ image.astype(np.float32, copy=False)).T).T)
 
 
+def _between(size: int, cells: int) -> csr_array:
+    """Matrix (cells × size) of linear interpolation between the centres of the old pixels."""
+    centre = np.clip((np.arange(cells) + 0.5) * size / cells - 0.5, 0, size - 1)
+    before = np.minimum(centre.astype(int), max(size - 2, 0))
+    after, share = np.minimum(before + 1, size - 1), centre - before
+    cell = np.arange(cells)
+    entries = (np.r_[1 - share, share], (np.r_[cell, cell], np.r_[before, after]))
+    return csr_array(entries, shape=(cells, size)).astype(np.float32)
+
+
+def resize(image: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """Resize a 2-D image to ``shape``: by area along a side that shrinks, linearly along one that grows;
+    float32.
+
+    >>> resize(np.array([[0, 1]]), (1, 4)).tolist()
+    [[0.0, 0.25, 0.75, 1.0]]
+    """
+    rows, columns = (
+        _weights(size, cells, 0, size) if cells <= size else _between(size, cells)
+        for size, cells in zip(image.shape, shape, strict=True)
+    )
+    return np.ascontiguousarray((columns @ (rows @ image.astype(np.float32, copy=False)).T).T)
+
+
 def longest(shape: tuple[int, int], size: int) -> tuple[int, int]:
     """The shape whose longer side is ``size``, aspect kept to the nearest pixel.
 
