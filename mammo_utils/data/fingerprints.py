@@ -7,6 +7,7 @@ import warnings
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from scipy.ndimage import gaussian_filter
 from skimage.transform import resize
 
@@ -42,7 +43,7 @@ def of_table(table, images=None) -> tuple[np.ndarray, np.ndarray]:
     digests = np.full(len(table), "", dtype="U32")
     vectors = np.zeros((len(table), SHAPE[0] * SHAPE[1]), dtype=np.float32)
     unread = []
-    sides = table["laterality"]
+    sides = [side if pd.notna(side) else None for side in table["laterality"]]
     for row, (path, side) in enumerate(zip(table["path"], sides, strict=True)):
         pixels, upright = _read(path, side) if images is None else (images[row], images[row])
         if pixels is None:
@@ -65,8 +66,7 @@ def _read(path, side):
         image = read(path, size=4 * max(SHAPE)).image
     except ImageReadError:
         return None, None
-    laterality = side if side in ("L", "R") else None
-    return image, prepare(image, SHAPE, laterality=laterality).image
+    return image, prepare(image, SHAPE, laterality=side).image
 
 
 def similar(vectors: np.ndarray, *, alike: float = ALIKE):

@@ -12,8 +12,8 @@ import pytest
 from mammo_utils.data import catalogs
 
 DESIGN = """
-dataset image_id path patient_id exam_id laterality view cancer birads density percent_density breast_mask dense_mask
-lesion_mask boxes age site machine official_split magnification diagnosis subtype group
+dataset image_id path patient_id exam_id laterality view cancer birads density percent_density breast_mask
+dense_mask lesion_mask boxes age site machine official_split magnification diagnosis subtype group
 """
 
 
