@@ -91,3 +91,13 @@ def _brief(value) -> str:
     if np.ndim(value):
         return f"array of shape {np.shape(value)}"
     return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def e00_percent_density(answer: Callable) -> None:
+    """Notebook 00: percent density from a dense and a breast mask."""
+    breast = np.zeros((4, 5), bool)
+    breast[:, :4] = True
+    dense = np.zeros((4, 5), bool)
+    dense[:2, 3:] = True  # four pixels, two of them outside the breast
+    hint = "count the dense pixels that lie in the breast, divide by the pixels of the breast, times 100"
+    function("percent_density", answer, [((dense, breast), 12.5), ((breast, breast), 100.0)], hint=hint)

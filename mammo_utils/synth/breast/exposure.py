@@ -73,7 +73,7 @@ def display(exposure: np.ndarray, whole: np.ndarray, compressed: float, spacing:
     missing = compressed - ndimage.gaussian_filter(whole, 4 / spacing)
     lifted = exposure + vendor.equalise * fat * np.where(whole > 0, missing, 0) * np.clip(whole / 6, 0, 1)
     span = 0.029 * compressed * rng.uniform(0.7, 1.3)  # from fat to white; gland alone would add 0.029 a mm
-    grey_fat = rng.uniform(0.17, 0.55)
+    grey_fat = rng.uniform(0.15, 0.58)
     low = 0.055 * compressed - span * grey_fat / (1 - grey_fat)
     high = 0.055 * compressed + span
     grey = (lifted - low) / (high - low)

@@ -169,8 +169,8 @@ def tissue(body: Breast, frame: Frame, grid: Grid, whole: np.ndarray, rng) -> tu
             gain = TEXTURE * body.woman.patchiness * np.sqrt(octave * blurred)
             field += gain * grid.smooth(noise, wave / 2)
     gland = 1 / (1 + np.exp(np.clip(-field / 0.16, -30, 30)))
-    # A septum is where the web crosses zero; its drawn width never falls below a pixel, its mass stays.  Septa
-    # hold the gland: they thin out away from it.
+    # A septum is where the web crosses zero; its drawn width never falls below a pixel, its mass stays.
+    # Septa hold the gland and thin out away from it.
     width = np.float32(0.11)
     drawn = np.hypot(width, 0.08 * frame.spacing)
     near = 0.4 + 0.6 * np.exp(np.clip(field / 2, -20, 0))
