@@ -7,28 +7,29 @@ import warnings
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 from scipy.ndimage import gaussian_filter
-from skimage.transform import resize
+
+from mammo_utils.data import dicom, resample
 
 SHAPE = (64, 52)  # rows, columns: fine enough to tell women apart, coarse enough to survive a resize
-ALIKE = 0.8  # correlation of two descriptions; see tests/data/test_splits.py for both sides of it
+ALIKE = 0.85  # correlation of two descriptions; see tests/data/test_splits.py for both sides of it
 BLOCK = 2048  # images compared at once: bounds the memory
 
 
 def of_image(image: np.ndarray) -> np.ndarray:
-    """The texture of an H×W image as a unit vector of float32, all zero for an image without any.
+    """The texture of an H×W image as a unit vector of float32, all zero for a uniform image.
 
-    Local mean and local contrast are taken out, so that brightness, window and the outline of the breast,
-    which many women share, count little.
+    Local mean and most of the local contrast are taken out, so that brightness and window count little; the
+    half with more tissue is turned to the left, so that a mirrored copy is one too.
     """
-    small = resize(image.astype(np.float32), SHAPE, order=1, mode="edge", anti_aliasing=True)
-    breast = small > 0.05 * small.max()
-    weight = gaussian_filter(breast.astype(np.float32), 2) + 1e-6
-    detail = small - gaussian_filter(small * breast, 2) / weight
-    contrast = np.sqrt(gaussian_filter(detail**2 * breast, 4) / weight) + 1e-6
-    vector = np.where(weight > 0.95, detail / contrast, 0).ravel()
-    vector = vector - vector[vector != 0].mean() * (vector != 0) if vector.any() else vector
+    small = resample.area(image, SHAPE)
+    half = SHAPE[1] // 2
+    if small[:, :half].sum() < small[:, half:].sum():
+        small = small[:, ::-1]
+    detail = small - gaussian_filter(small, 2)
+    contrast = np.sqrt(gaussian_filter(detail**2, 4))
+    vector = np.clip(detail / (contrast + detail.std() + 1e-9), -2, 2).ravel()
+    vector -= vector.mean()
     length = np.linalg.norm(vector)
     return (vector / length if length > 0 else vector).astype(np.float32)
 
@@ -43,30 +44,19 @@ def of_table(table, images=None) -> tuple[np.ndarray, np.ndarray]:
     digests = np.full(len(table), "", dtype="U32")
     vectors = np.zeros((len(table), SHAPE[0] * SHAPE[1]), dtype=np.float32)
     unread = []
-    sides = [side if pd.notna(side) else None for side in table["laterality"]]
-    for row, (path, side) in enumerate(zip(table["path"], sides, strict=True)):
-        pixels, upright = _read(path, side) if images is None else (images[row], images[row])
-        if pixels is None:
+    for row, path in enumerate(table["path"]):
+        try:
+            pixels = dicom.read(path, size=4 * max(SHAPE)).image if images is None else images[row]
+        except dicom.ImageReadError:
             unread.append(path)
             continue
         content = str(pixels.shape).encode() + np.ascontiguousarray(pixels).tobytes()
         digests[row] = hashlib.blake2b(content, digest_size=16).hexdigest()
-        vectors[row] = of_image(upright)
+        vectors[row] = of_image(pixels)
     if unread:
         names = ", ".join(Path(path).name for path in unread[:3])
         warnings.warn(f"{len(unread)} images cannot be read and are not compared, e.g. {names}", stacklevel=4)
     return digests, vectors
-
-
-def _read(path, side):
-    from mammo_utils.data.dicom import ImageReadError, read
-    from mammo_utils.data.preprocess import prepare
-
-    try:
-        image = read(path, size=4 * max(SHAPE)).image
-    except ImageReadError:
-        return None, None
-    return image, prepare(image, SHAPE, laterality=side).image
 
 
 def similar(vectors: np.ndarray, *, alike: float = ALIKE):

@@ -40,9 +40,10 @@ def prepare(job: dict) -> tuple[dict, dict[str, np.ndarray]]:
         found = dicom.read(path, size=2 * max(size))  # the breast often fills only half of the image
         stored = _stored_shape(path)
         masks = {column: _mask(file, stored, found.image.shape) for column, file in job["masks"].items()}
-        done = preprocess.prepare(found.image, size, laterality=job["laterality"] or found.laterality)
+        done = _prepared(found, size, job["laterality"])
     except header.ImageReadError as error:
-        which = "" if error.file == str(path) else f"{Path(error.file).name}: "
+        of_mask = error.file in map(str, job["masks"].values())
+        which = f"{Path(error.file).name}: " if of_mask else ""
         return {"failure": {"reason": which + error.reason, "remedy": error.remedy}}, {}
     except Exception as error:
         error.add_note(f"while preparing {path}")
@@ -53,6 +54,15 @@ def prepare(job: dict) -> tuple[dict, dict[str, np.ndarray]]:
         arrays[f"mask_{column.removesuffix('_mask')}.raw"] = mask.astype(bool)
     arrays["mask_foreground.raw"] = done.foreground.astype(bool)
     return {"geometry": _geometry(done, found, stored)}, arrays
+
+
+def _prepared(found: dicom.Mammogram, size: tuple[int, int], side: str | None) -> preprocess.Prepared:
+    try:
+        return preprocess.prepare(found.image, size, laterality=side or found.laterality)
+    except ValueError as error:
+        if not str(error).startswith("no breast found"):
+            raise  # anything else is an error of the program
+        return header.fail(str(error).removesuffix(f"; {preprocess.REMEDY}"), preprocess.REMEDY)
 
 
 def _geometry(done, found, stored: tuple[int, int]) -> list[float]:

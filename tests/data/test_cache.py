@@ -1,5 +1,6 @@
 """A cache is judged by what a reader finds in it, also after the builder was killed."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -128,16 +129,20 @@ def test_damaged_files_end_in_the_failures_and_the_rest_goes_on(copied, tmp_path
     (copied / "images" / f"{table['image_id'][4]}.dcm").unlink()
     truncate(copied / "masks" / "dense" / f"{table['image_id'][6]}.png")
     (copied / "masks" / "lesion" / f"{table['image_id'][7]}.png").write_bytes(b"no picture")
+    no_breast = copied / "images" / "square.png"
+    Image.fromarray(np.pad(np.full((20, 20), 200, np.uint8), ((38, 38), (29, 29)))).save(no_breast)
+    table.loc[11, "path"] = str(no_breast)
     Image.new("L", (20, 20)).save(copied / "masks" / "breast" / f"{table['image_id'][9]}.png")
 
     built = cache.build(table, tmp_path / "cache", size=SIZE)
     failed = list(built.failures["image_id"])
-    assert failed == [table["image_id"][row] for row in (1, 4, 6, 7, 9)]
+    assert failed == [table["image_id"][row] for row in (1, 4, 6, 7, 9, 11)]
     assert built.failures["reason"].notna().all()
     assert built.failures["remedy"].notna().all()
     reasons = dict(zip(failed, built.failures["reason"], strict=True))
     assert "20×20" in reasons[table["image_id"][9]]
-    good = table.drop(index=[1, 4, 6, 7, 9]).reset_index(drop=True)
+    assert reasons[table["image_id"][6]].startswith(f"{table['image_id'][6]}.png: ")
+    good = table.drop(index=[1, 4, 6, 7, 9, 11]).reset_index(drop=True)
     pd.testing.assert_frame_equal(built.table, good)
     clean = cache.build(good, tmp_path / "clean", size=SIZE)
     np.testing.assert_array_equal(built.images, clean.images)
@@ -232,6 +237,7 @@ def test_a_killed_run_resumes_and_ends_with_the_same_bytes(phantom, tmp_path, wo
             [sys.executable, "-c", CHILD, str(listed), str(journal.parent), str(workers)],
             stderr=subprocess.DEVNULL,
             env={**os.environ, "OMP_NUM_THREADS": "1"},
+            start_new_session=True,
         )
         while child.poll() is None:
             if journal.is_file() and journal.read_bytes().count(b"\n") >= rows_there:
@@ -239,6 +245,8 @@ def test_a_killed_run_resumes_and_ends_with_the_same_bytes(phantom, tmp_path, wo
                 break
             time.sleep(0.0005)
         assert child.wait() == -signal.SIGKILL
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(child.pid, signal.SIGKILL)  # its workers, which would wait five minutes for more work
         assert rows_there <= journal.read_bytes().count(b"\n") < len(table)
     assert not (journal.parent / "table.csv").exists()
     cache.build(table, journal.parent, size=SIZE, workers=workers)

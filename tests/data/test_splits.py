@@ -1,10 +1,16 @@
+import os
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
+from skimage import transform
 
-from mammo_utils.data import catalogs, splits
+from mammo_utils.data import catalogs, dicom, splits
+from mammo_utils.synth import exams
 
 
 def women(count, seed=0, views=("L CC", "L MLO", "R CC", "R MLO")):
@@ -155,3 +161,79 @@ def test_what_is_unknown_is_not_shared():
     table = women(3, views=("L CC",)).assign(split=["a", "b", "c"])
     table["exam_id"] = pd.Series([pd.NA] * 3, dtype="string")
     assert kinds(table, pixels=False) == {}
+
+
+@pytest.fixture(scope="module")
+def phantom(tmp_path_factory):
+    """Twelve women in three splits."""
+    root = tmp_path_factory.mktemp("phantom")
+    exams.write(root, range(12), layout="phantom", size=128)
+    table = splits.split(catalogs.load("phantom", root), seed=1)
+    assert table["split"].nunique() == 3
+    return table
+
+
+def planted(table, row, image, folder, **save):
+    """The row of a copy of ``table``'s image in another split, under the name of a woman of that split."""
+    original = table.loc[row]
+    other = table[table["split"] != original["split"]].iloc[0]
+    path = folder / f"copy-{row}.{save.pop('suffix', 'png')}"
+    Image.fromarray(np.clip(image * 255, 0, 255).astype(np.uint8)).save(path, **save)
+    change = {"image_id": f"copy-{row}", "path": str(path), "split": other["split"]}
+    change |= {column: f"stranger-{row}" for column in ("patient_id", "exam_id", "group")}
+    return original.to_frame().T.assign(**change)
+
+
+def test_audit_is_quiet_about_the_pixels_of_different_women(phantom):
+    assert kinds(phantom) == {}
+    # even if all women are compared with each other, and the two sides of each of them
+    pixels = kinds(phantom.assign(split=phantom["image_id"]))
+    assert not {kind for kind in pixels if "pixels" in kind}
+
+
+def test_audit_finds_planted_copies(phantom, tmp_path):
+    image = {row: dicom.read(phantom["path"][row]).image for row in (0, 5, 10, 15, 20, 25)}
+    copies = [
+        planted(phantom, 0, transform.resize(image[0], (77, 63), anti_aliasing=True), tmp_path),
+        planted(phantom, 5, image[5] * 1.3 + 0.02, tmp_path),
+        planted(phantom, 10, image[10][:, ::-1] ** 0.7, tmp_path),
+        planted(phantom, 15, image[15], tmp_path, suffix="jpg", quality=60),
+        planted(phantom, 20, 0.9 * transform.resize(image[20], (200, 162)), tmp_path),
+    ]
+    file = tmp_path / "same.dcm"
+    file.write_bytes(Path(phantom["path"][25]).read_bytes())
+    copies.append(planted(phantom, 25, image[25], tmp_path).assign(path=str(file)))
+    leaks = splits.audit(pd.concat([phantom, *copies], ignore_index=True))
+    found = {}
+    for _, leak in leaks.iterrows():
+        names = sorted([*leak["images_a"], *leak["images_b"]], key=lambda name: name.startswith("copy"))
+        found[names[1]] = (names[0], leak["kind"])
+        assert leak["split_a"] != leak["split_b"]
+    expected = {
+        f"copy-{row}": (phantom["image_id"][row], "near-identical pixels") for row in (0, 5, 10, 15, 20)
+    }
+    expected["copy-25"] = (phantom["image_id"][25], "identical pixels")
+    assert found == expected
+
+
+def test_audit_takes_the_images_of_a_cache_and_reports_unreadable_files(phantom, tmp_path):
+    twice = pd.concat([phantom[:4], phantom[:4]], ignore_index=True)
+    twice["split"] = ["a"] * 4 + ["b"] * 4
+    for column in ("patient_id", "exam_id", "group"):
+        twice.loc[4:, column] = "stranger"
+    pixels = np.stack([dicom.read(path).image for path in phantom["path"][:4]] * 2)
+    assert kinds(twice, images=pixels) == {"identical pixels": 4}
+    with pytest.raises(ValueError, match="7 images for 8 rows"):
+        splits.audit(twice, images=pixels[:7])
+    twice.loc[0, "path"] = str(tmp_path / "gone.dcm")
+    with pytest.warns(UserWarning, match=r"1 images cannot be read .* gone\.dcm"):
+        assert kinds(twice) == {"identical pixels": 3}
+
+
+def test_the_real_films_are_told_apart(phantom):
+    samples = os.environ.get("MAMMO_SAMPLES")
+    if not samples:
+        pytest.skip("MAMMO_SAMPLES is not set: no real films to compare")
+    paths = sorted(map(str, (Path(samples) / "ddsm_density" / "images").iterdir()))
+    table = women(len(paths), views=("R MLO",)).assign(path=paths, split=[f"s{i}" for i in range(len(paths))])
+    assert kinds(table) == {}
