@@ -13,6 +13,7 @@ import yaml
 
 import mammo_utils
 from mammo_utils import profile
+from mammo_utils.course import rules
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -96,3 +97,8 @@ def test_make_says_what_to_do_about_an_old_python(tmp_path):
     assert result.returncode != 0
     assert "needs Python 3.11 or later" in result.stdout
     assert not (clone / ".venv").exists()
+
+
+def test_links_of_the_readme_lead_somewhere():
+    readme = {"cell_type": "markdown", "source": (ROOT / "README.md").read_text()}
+    assert rules.dead_links({"cells": [readme]}, ROOT) == []
