@@ -228,11 +228,11 @@ cache.build(table, sys.argv[2], size=48, workers=int(sys.argv[3]))
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_killed_run_resumes_and_ends_with_the_same_bytes(phantom, tmp_path, workers):
-    table = pd.concat([catalogs.load("phantom", phantom)] * 20, ignore_index=True)
+    table = pd.concat([catalogs.load("phantom", phantom)] * 12, ignore_index=True)
     listed = catalogs.write(table, tmp_path / "table.csv")
     cache.build(table, tmp_path / "whole", size=SIZE)
     whole, journal = contents(tmp_path / "whole"), tmp_path / "killed" / "rows.jsonl"
-    for rows_there in (1, 60, 150):
+    for rows_there in (1, 40, 90):
         child = subprocess.Popen(
             [sys.executable, "-c", CHILD, str(listed), str(journal.parent), str(workers)],
             stderr=subprocess.DEVNULL,

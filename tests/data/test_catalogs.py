@@ -4,6 +4,7 @@ import shutil
 import subprocess
 import sys
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -227,3 +228,14 @@ def test_a_table_survives_writing_and_reading(vindr, tmp_path):
 def test_importing_the_package_loads_no_pandas():
     code = "import sys, mammo_utils, mammo_utils.data; assert not {'pandas', 'torch'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize("name", catalogs.NAMES)
+def test_the_page_of_the_data_sets_has_the_section_that_the_error_names(name, tmp_path):
+    page = (Path(__file__).parents[2] / "data" / "README.md").read_text(encoding="utf-8")
+    assert f"\n## {name}\n" in page
+    section = page.split(f"\n## {name}\n")[1].split("\n## ")[0]
+    for part in ("**Where**", "**Licence**", "**Layout**", f"python -m mammo_utils prepare {name} "):
+        assert part in section
+    with pytest.raises(catalogs.CatalogError, match=f"section '{name}'"):
+        catalogs.load(name, tmp_path)

@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw
 from pydicom.pixels import apply_voi_lut
 from pydicom.uid import UID, ExplicitVRLittleEndian, JPEG2000Lossless
 
-from mammo_utils.data import catalogs
+from mammo_utils.data import catalogs, dicom
 from mammo_utils.synth import breast, exams
 
 SIZE = 64
@@ -88,6 +88,19 @@ def test_dicom_gives_the_image_back_through_the_standard_pipeline(folders):
             if ds.PhotometricInterpretation == "MONOCHROME1":
                 shown = 1 - shown
             assert np.abs(shown - view.image).max() < 1e-3
+
+
+@pytest.mark.parametrize("layout", ["phantom", "rsna", "vindr"])
+def test_the_project_reads_the_image_back_within_quantisation(layout, folders):
+    table = catalogs.load(layout, folders[layout][0])
+    for number, patient in enumerate(WOMEN):
+        for row, view in zip(range(4 * number, 4 * number + 4), views_of(patient), strict=True):
+            assert (table["laterality"][row], table["view"][row]) == (view.laterality, view.view)
+            found = dicom.read(table["path"][row])
+            assert np.abs(found.image - view.image).max() < 1e-3
+            tagged = (None, None) if layout == "rsna" else (view.laterality, view.view)
+            assert (found.laterality, found.view) == tagged
+            assert found.spacing_mm == pytest.approx((view.spacing_mm,) * 2, abs=1e-6)
 
 
 def test_dicom_headers_are_valid_and_hold_no_date(folders):
