@@ -37,7 +37,7 @@ class Mammogram:
 
 
 def _spacing(ds) -> tuple[tuple[float, float] | None, str]:
-    """Distance of stored pixels in mm and where it comes from (PS3.3 10.7.1.3, C.8.11.7).
+    """Distance of stored pixels in mm and where it comes from (PS3.3 10.7, C.8.11.4, C.8.11.5).
 
     Pixel Spacing that differs from Imager Pixel Spacing was calibrated to the patient; a distance on the
     detector is divided by the Estimated Radiographic Magnification Factor.

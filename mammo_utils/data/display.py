@@ -192,7 +192,7 @@ def voi(
 def polarity(image: np.ndarray, ds) -> tuple[np.ndarray, str]:
     """Invert on the 0–1 scale for MONOCHROME1 or Presentation LUT Shape INVERSE (PS3.3 C.7.6.3.1.2, C.11.6).
 
-    The two say the same of a digital X-ray (C.8.11.3.1), so a file that has both is inverted once.
+    The two say the same of a digital X-ray (C.8.11.3.1.2), so a file that has both is inverted once.
     """
     if tag(ds, "PhotometricInterpretation") == "MONOCHROME1":
         return 1 - image, "inverted: MONOCHROME1"

@@ -29,13 +29,21 @@ def _border(picture: np.ndarray) -> np.ndarray:
     return inside
 
 
+def _open(mask: np.ndarray) -> np.ndarray:
+    """Opening by a disc of 1/64 of the picture; beyond the edges the picture goes on as it ends there."""
+    reach = max(1, round(max(mask.shape) / 64))
+    wide = np.pad(mask, reach, mode="edge")
+    return ndimage.binary_opening(wide, disk(reach))[reach:-reach, reach:-reach]
+
+
 def breast_foreground(image: np.ndarray) -> np.ndarray:
     """Find the breast with its muscle; a bool mask of the image's shape.
 
-    On a coarse, smoothed copy: the background is the level of the darkest part, and what is a fifth of the
-    way from there to Otsu's threshold is tissue, because the skin line is far darker than the gland.  Opening
-    cuts thin bridges to labels, scratches and film edges; of the pieces that come near the left or the right
-    edge the largest is the breast.
+    On a coarse, smoothed copy: Otsu's threshold parts the bright core from the rest; the background is the
+    level of the dark pixels around that core (elsewhere film may have black margins); what lies more than a
+    fifth of the way from the background to the threshold is tissue, because the skin line is far darker than
+    the gland.  Opening cuts thin bridges to labels, scratches and film edges; of the pieces that come near the
+    left or the right edge the largest is the breast.
 
     Raises
         ValueError: no piece is large enough, or the picture has no two levels.
@@ -49,17 +57,15 @@ def breast_foreground(image: np.ndarray) -> np.ndarray:
         raise ValueError(f"no breast found: the picture is uniform or not finite; {REMEDY}")
     inside = _border(picture)
     split = threshold_otsu(picture[inside])
-    dark = picture[inside & (picture < split)]
-    edge = max(1, shape[1] // 20)
-    sides = [np.percentile(side, 25) for side in (picture[:, :edge], picture[:, -edge:])]
-    background = min(np.percentile(dark, 25), *sides)
-    tissue = inside & (picture > background + 0.2 * (split - background))
-
-    reach = max(1, round(max(shape) / 64))
-    wide = np.pad(tissue, reach, mode="edge")
-    opened = ndimage.binary_opening(wide, disk(reach))[reach:-reach, reach:-reach]
+    bright = _open(inside & (picture >= split))
+    around = ndimage.distance_transform_edt(~bright) < max(shape) / 6
+    near = picture[inside & around & (picture < split)]
+    if not (bright.any() and near.size):
+        raise ValueError(f"no breast found: nothing large is brighter than the rest of the picture; {REMEDY}")
+    background = np.percentile(near, 25)
+    opened = _open(inside & (picture > background + 0.2 * (split - background)))
     pieces, count = ndimage.label(opened)
-    margin = shape[1] // 10
+    margin = shape[1] // 10  # a dark strip may lie between the chest wall and the edge of the picture
     candidates = np.union1d(pieces[:, : margin + 1], pieces[:, -margin - 1 :])
     areas = np.bincount(pieces.ravel(), minlength=count + 1)
     candidates = candidates[candidates > 0]
@@ -73,8 +79,7 @@ def _chest_wall_right(foreground: np.ndarray, laterality: str | None) -> bool:
     """Whether the chest wall is at the right edge: where the breast is taller.
 
     The picture decides where it is clear, because many data sets were mirrored after acquisition; only where
-    both edges look alike does the laterality decide (a left breast has its chest wall left as displayed,
-    PS3.3 C.8.11.7).
+    both edges look alike does the laterality decide (a left breast is displayed with its chest wall left).
     """
     strip = max(1, foreground.shape[1] // 8)
     columns = np.flatnonzero(foreground.any(axis=0))
@@ -83,6 +88,15 @@ def _chest_wall_right(foreground: np.ndarray, laterality: str | None) -> bool:
     if laterality is not None and max(left, right) < 1.5 * min(left, right):
         return laterality == "R"
     return bool(right > left)
+
+
+def _box(foreground: np.ndarray) -> tuple[int, int, int, int]:
+    """Top, left, bottom, right of the breast with a margin of 2 %: reference masks keep a faint rim."""
+    rows, columns = np.flatnonzero(foreground.any(axis=1)), np.flatnonzero(foreground.any(axis=0))
+    margin = round(0.02 * max(np.ptp(rows), np.ptp(columns)))
+    top, left = max(0, rows[0] - margin), max(0, columns[0] - margin)
+    bottom, right = np.minimum((rows[-1] + 1 + margin, columns[-1] + 1 + margin), foreground.shape)
+    return int(top), int(left), int(bottom), int(right)
 
 
 @dataclass(frozen=True)
@@ -181,8 +195,7 @@ def prepare(image: np.ndarray, size: int | tuple[int, int], *, laterality: str |
     picture = np.where(foreground, image, np.float32(0))
     if flipped:
         picture, foreground = picture[:, ::-1], foreground[:, ::-1]
-    rows, columns = np.flatnonzero(foreground.any(axis=1)), np.flatnonzero(foreground.any(axis=0))
-    box = tuple(int(each) for each in (rows[0], columns[0], rows[-1] + 1, columns[-1] + 1))
+    box = _box(foreground)
     tall, broad = box[2] - box[0], box[3] - box[1]
     scale = min(height / tall, width / broad)
     inner = (min(height, max(1, round(tall * scale))), min(width, max(1, round(broad * scale))))

@@ -11,11 +11,11 @@ from pydicom.encaps import encapsulate
 NAME = "SECRET^PATIENT"
 
 
-def smooth(rows: int = 64, columns: int = 48, bits: int = 12, seed: int = 0) -> np.ndarray:
+def smooth(rows: int = 64, columns: int = 48, bits: int = 12, noise: float = 0.02) -> np.ndarray:
     """A picture with smooth and noisy parts that uses the whole range of its bits."""
     row, column = np.mgrid[0:rows, 0:columns]
-    noise = np.random.default_rng(seed).normal(0, 0.02, (rows, columns))
-    picture = np.exp(-(((row / rows - 0.5) * 2.5) ** 2) - ((column / columns) * 1.6) ** 2) + noise
+    grain = np.random.default_rng(0).normal(0, noise, (rows, columns))
+    picture = np.exp(-(((row / rows - 0.5) * 2.5) ** 2) - ((column / columns) * 1.6) ** 2) + grain
     picture = (picture - picture.min()) / (picture.max() - picture.min())
     return np.round(picture * (2**bits - 1)).astype(np.uint8 if bits <= 8 else np.uint16)
 

@@ -1,7 +1,7 @@
 """Damaged files: an image or an ImageReadError, never another exception, a crash, a hang or a memory blow-up.
 
-The files are read by child processes whose address space and time are limited, because a decoder written in C can
-take the whole process with it; a child that dies names the file on which it died.
+The files are read by child processes whose address space and time are limited, because a decoder written in C
+can take the whole process with it; a child that dies names the file on which it died.
 """
 
 from __future__ import annotations
@@ -89,7 +89,8 @@ def damaged(data: bytes, seed: int) -> bytes:
     """One kind of damage, chosen and placed by ``seed``: a cut, flipped bytes, a lost or a foreign block."""
     rng, data = np.random.default_rng(seed), bytearray(data)
     kind, start = seed % 5, 132 if data[128:132] == b"DICM" else 8
-    stream = max(data.rfind(mark) for mark in (b"\xff\x4f\xff\x51", b"\xff\xd8\xff", b"\xe0\x7f\x10\x00", b"IHDR"))
+    marks = (b"\xff\x4f\xff\x51", b"\xff\xd8\xff", b"\xe0\x7f\x10\x00", b"IHDR")
+    stream = max(data.rfind(mark) for mark in marks)
     if kind == 0:
         return bytes(data[: rng.integers(start, len(data))])
     if kind in (1, 2, 3):  # anywhere; in the header; in the first bytes of the stream, where its header is
@@ -134,9 +135,11 @@ def test_damage_gives_an_image_or_the_error(tmp_path):
     found = read_all(files, tmp_path)
     assert set(found) == {str(file) for file in files}
     assert not {file: what for file, what in found.items() if what[0] == "crash"}
-    assert all(what[0].startswith("error") for file, what in found.items() if cut[file]), "a cut file was read"
-    outcomes = [what[0] for what in found.values()]
-    assert min(outcomes.count("image"), len(outcomes) - outcomes.count("image")) > 50, "the damage is one-sided"
+    assert not [file for file, what in found.items() if cut[file] and what[0] == "image"], (
+        "a cut file was read"
+    )
+    images = sum(what[0] == "image" for what in found.values())
+    assert 50 < images < len(found) - 50, "the damage is one-sided"
 
 
 TEXT = {
