@@ -41,5 +41,8 @@ def main(options: argparse.Namespace) -> int:
     print(f"{len(built.table)} images of {built.table['group'].nunique()} women in {options.out}")
     print(built.table.groupby("split")["group"].nunique().rename("women").to_string())
     if len(built.failures):
-        print(f"{len(built.failures)} files could not be read; they are listed in the cache", file=sys.stderr)
+        print(
+            f"{len(built.failures)} files could not be read, see {options.out / 'failures.csv'}",
+            file=sys.stderr,
+        )
     return 0
