@@ -131,11 +131,11 @@ def _statistics(table: pd.DataFrame) -> dict[str, float]:
 
 
 def _speed(patients: list[int], size: int) -> dict[str, float]:
-    """Views a second, masks included, in one process without anything beside it."""
-    started = time.perf_counter()
+    """Views a second of processor time, masks included."""
+    started = time.process_time()
     for patient in patients:
         breast.exam(patient, size=size)
-    return {"views per second": 4 * len(patients) / (time.perf_counter() - started)}
+    return {"views per second and core": 4 * len(patients) / (time.process_time() - started)}
 
 
 def main(*, women: int, size: int, workers: int) -> None:

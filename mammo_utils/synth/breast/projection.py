@@ -161,10 +161,10 @@ def tissue(body: Breast, frame: Frame, grid: Grid, whole: np.ndarray, rng) -> tu
     # The texture goes on below the waves that the volume carries, by the same power law.
     ratio = 2 ** (3 - body.woman.beta) + 1e-6  # variance of an octave over that of the next longer one
     octave = (1 - 1 / ratio) / (1 - ratio**-OCTAVES)  # share of the volume's shortest octave
-    for wave in FINE_WAVES:
+    for wave, own in zip(FINE_WAVES, rng.spawn(len(FINE_WAVES)), strict=True):
         octave *= ratio
-        noise = rng.standard_normal((SLABS, *(len(k) for k in grid.knots(wave / 2))), dtype=np.float32)
         if wave >= 2 * frame.spacing:
+            noise = own.standard_normal((SLABS, *(len(k) for k in grid.knots(wave / 2))), dtype=np.float32)
             blurred = min(wave * SLABS / (2 * frame.woman.thickness), 1)  # a slab averages shorter waves away
             gain = TEXTURE * body.woman.patchiness * np.sqrt(octave * blurred)
             field += gain * grid.smooth(noise, wave / 2)
