@@ -12,8 +12,9 @@ import pandas as pd
 import pydicom
 import pytest
 from PIL import Image
+from pydicom.uid import JPEG2000Lossless
 
-from mammo_utils.data import cache, catalogs, dicom, preprocess
+from mammo_utils.data import cache, catalogs, dicom, pixels, preprocess
 from mammo_utils.synth import exams
 
 SIZE = 48
@@ -170,6 +171,20 @@ def test_a_repaired_file_joins_and_a_changed_one_is_prepared_again(copied, tmp_p
     np.testing.assert_array_equal(changed.images[6:], clean.images[6:])
 
 
+def test_rows_that_failed_for_want_of_a_decoder_join_once_it_is_there(phantom, tmp_path, monkeypatch):
+    table = catalogs.load("phantom", phantom)
+    with monkeypatch.context() as without:
+        without.setitem(pixels.DECODERS, JPEG2000Lossless, ("missing", "pip install it"))
+        built = cache.build(table, tmp_path / "cache", size=SIZE)
+        assert list(built.failures["image_id"]) == list(
+            table["image_id"][4:8]
+        )  # the woman with an odd number
+        assert set(built.failures["remedy"]) == {"pip install it"}
+    assert cache.build(table, tmp_path / "cache", size=SIZE).failures.empty
+    cache.build(table, tmp_path / "clean", size=SIZE)
+    assert contents(tmp_path / "cache") == contents(tmp_path / "clean")
+
+
 def test_another_size_or_set_of_masks_starts_afresh(phantom, tmp_path):
     table = catalogs.load("phantom", phantom)[:3]
     cache.build(table, tmp_path / "cache", size=SIZE)
@@ -251,6 +266,16 @@ def test_a_killed_run_resumes_and_ends_with_the_same_bytes(phantom, tmp_path, wo
     assert not (journal.parent / "table.csv").exists()
     cache.build(table, journal.parent, size=SIZE, workers=workers)
     assert contents(journal.parent) == whole
+
+
+def test_two_builders_of_one_cache_do_not_disturb_each_other(phantom, tmp_path):
+    table = pd.concat([catalogs.load("phantom", phantom)] * 4, ignore_index=True)
+    listed = catalogs.write(table, tmp_path / "table.csv")
+    command = [sys.executable, "-c", CHILD, str(listed), str(tmp_path / "shared"), "1"]
+    builders = [subprocess.Popen(command, stderr=subprocess.DEVNULL) for _ in range(2)]
+    assert [builder.wait() for builder in builders] == [0, 0]
+    cache.build(table, tmp_path / "alone", size=SIZE)
+    assert contents(tmp_path / "shared") == contents(tmp_path / "alone")
 
 
 @pytest.mark.parametrize("seed", range(6))
