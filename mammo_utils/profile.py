@@ -1,4 +1,4 @@
-"""The one knob: how large a run is, on which device, in which precision, with which seed, and where files go."""
+"""The one knob: how large a run is, its device, precision and seed, and where files go."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ PROFILES = {
 
 
 def choose(what: str, name: str, valid) -> str:
-    """Return ``name`` if it is among ``valid``; otherwise raise a ``ValueError`` that lists the right names."""
+    """Return ``name`` if it is in ``valid``; otherwise raise a ``ValueError`` that lists the right names."""
     if name not in valid:
         raise ValueError(f"unknown {what} {name!r}; choose one of: {', '.join(map(str, valid))}")
     return name
@@ -59,8 +59,8 @@ def device() -> str:
 def precision(wanted: str = "auto") -> str:
     """The Fabric precision that ``auto`` stands for on this machine: ``bf16-mixed`` or ``32-true``.
 
-    bf16 is chosen on CUDA devices of compute capability 8.0 and above and on processors with AMX or AVX512-BF16;
-    everywhere else it would be emulated and slower.  Another ``wanted`` value is returned as it is;
+    bf16 is chosen on CUDA devices of compute capability 8.0 and above and on processors with AMX or
+    AVX512-BF16; everywhere else it would be emulated and slower.  Another ``wanted`` value is returned as it is;
     ``MAMMO_PRECISION`` overrides ``auto``.
     """
     import torch
@@ -111,9 +111,10 @@ def shipped(name: str) -> Path:
         for file in (home / kind).rglob("*")
         if file.is_file()
     )
-    raise FileNotFoundError(f"{name!r} does not come with this package; it has: {', '.join(there) or 'nothing'}")
+    known = ", ".join(there) or "nothing"
+    raise FileNotFoundError(f"{name!r} does not come with this package; it has: {known}")
 
 
 def data_root(name: str) -> Path:
-    """Folder in which the data set ``name`` is expected: ``MAMMO_DATA``/name, else ``data/name`` beside you."""
+    """Folder in which the data set ``name`` is expected: ``MAMMO_DATA``/name, else ``data/name`` here."""
     return Path(os.environ.get("MAMMO_DATA", "data")) / name
