@@ -60,8 +60,8 @@ def precision(wanted: str = "auto") -> str:
     """The Fabric precision that ``auto`` stands for on this machine: ``bf16-mixed`` or ``32-true``.
 
     bf16 is chosen on CUDA devices of compute capability 8.0 and above and on processors with AMX or
-    AVX512-BF16; everywhere else it would be emulated and slower.  Another ``wanted`` value is returned as it is;
-    ``MAMMO_PRECISION`` overrides ``auto``.
+    AVX512-BF16; everywhere else it would be emulated and slower.  Another ``wanted`` value is returned as it
+    is; ``MAMMO_PRECISION`` overrides ``auto``.
     """
     import torch
 
