@@ -20,7 +20,7 @@ import pandas as pd
 from joblib import Parallel, delayed
 from tqdm import tqdm
 
-from mammo_utils.data import catalogs, rows
+from mammo_utils.data import catalogs, rows, splits
 
 BLOCK = 256  # rows handed out at a time: bounds the results that wait for a slow one
 
@@ -64,7 +64,10 @@ class ImageCache:
 
     @classmethod
     def open(cls, directory) -> ImageCache:
-        """Open a finished cache; raises ``FileNotFoundError`` if ``build`` has not finished it."""
+        """Open a finished cache; a split in its table is checked again (``splits.check``).
+
+        Raises: ``FileNotFoundError`` if ``build`` has not finished it; ``splits.SplitError``.
+        """
         directory = Path(directory)
         if not (directory / "table.csv").is_file():
             raise FileNotFoundError(f"{directory} holds no finished cache; cache.build makes or completes it")
@@ -79,7 +82,10 @@ class ImageCache:
         masks = {name.removeprefix("mask_"): array for name, array in arrays.items()}
         failures = pd.read_csv(directory / "failures.csv", dtype="string")
         geometry = pd.DataFrame(geometry, columns=rows.GEOMETRY, dtype=float)
-        return cls(directory, images, masks, catalogs.read(directory / "table.csv"), failures, geometry)
+        table = catalogs.read(directory / "table.csv")
+        if "split" in table:
+            splits.check(table)
+        return cls(directory, images, masks, table, failures, geometry)
 
 
 def build(table: pd.DataFrame, directory, *, size, workers: int = 1) -> ImageCache:
@@ -99,6 +105,8 @@ def build(table: pd.DataFrame, directory, *, size, workers: int = 1) -> ImageCac
     height, width = (size, size * 13 // 16) if np.ndim(size) == 0 else size
     if min(height, width) < 1:
         raise ValueError(f"size must be at least 1×1 pixels, not {height}×{width}")
+    if "split" in table:
+        splits.check(table)
     directory = Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
     named = [column for column in table if column.endswith("_mask") and table[column].notna().any()]
@@ -126,7 +134,7 @@ def _prepare_all(directory: Path, settings: dict, jobs: list[dict], done: list[d
         files = {name: stack.enter_context(open(directory / name, "ab")) for name in _files(settings)}
         journal = stack.enter_context(open(directory / "rows.jsonl", "a", encoding="utf-8"))
         pool = stack.enter_context(Parallel(n_jobs=workers, return_as="generator"))
-        bar = stack.enter_context(tqdm(total=len(jobs), initial=len(done), desc="prepare", unit="image"))
+        bar = stack.enter_context(tqdm(total=len(jobs), initial=len(done), desc="prepare", unit="image", disable=None))
         for start in range(len(done), len(jobs), BLOCK):
             block = jobs[start : start + BLOCK]
             results = pool(delayed(rows.prepare)(job) for job in block)

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 from pydicom.uid import JPEG2000Lossless
 
-from mammo_utils.data import cache, catalogs, dicom, pixels, preprocess
+from mammo_utils.data import cache, catalogs, dicom, pixels, preprocess, splits
 from mammo_utils.synth import exams
 
 SIZE = 48
@@ -107,6 +107,18 @@ def test_a_finished_cache_is_not_built_again_but_takes_new_columns(phantom, tmp_
     built = cache.build(table.assign(split="train"), tmp_path, size=SIZE)
     assert written(tmp_path) == before
     assert list(built.table["split"]) == ["train"] * len(table)
+
+
+def test_a_split_that_a_woman_crosses_is_refused_before_and_after_the_work(phantom, tmp_path):
+    table = catalogs.load("phantom", phantom)
+    crossing = table.assign(split=["train", "test"] * 6)
+    with pytest.raises(splits.SplitError, match="3 of 3 groups"):
+        cache.build(crossing, tmp_path / "new", size=SIZE)
+    assert not (tmp_path / "new").exists()
+    cache.build(splits.split(table), tmp_path / "old", size=SIZE)
+    catalogs.write(crossing, tmp_path / "old" / "table.csv")
+    with pytest.raises(splits.SplitError):
+        cache.ImageCache.open(tmp_path / "old")
 
 
 def test_appended_rows_are_the_only_new_work(phantom, tmp_path):
