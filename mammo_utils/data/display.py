@@ -220,21 +220,29 @@ def for_processing(values: np.ndarray, ds, *, full: tuple[float, float]) -> tupl
     return image, "For Processing: −log of the exposure over the full range, no window"
 
 
-def render(stored: np.ndarray, ds, window: int | str | None = 0) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Stored values to the picture: all steps in order, padding black."""
+def stages(stored: np.ndarray, ds, window: int | str | None = 0) -> list[tuple[str, np.ndarray, str]]:
+    """All steps in order, each as (name, array after it, what was done; empty where nothing was)."""
     low, high, note = limits(stored, ds)
-    values, modality_note = modality(stored, ds)
+    values, said = modality(stored, ds)
+    found = [("stored values", stored, note), ("modality", values, said)]
     if tag(ds, "PresentationIntentType") == "FOR PROCESSING":
-        image, *notes = for_processing(values, ds, full=(low, high))
+        image, said = for_processing(values, ds, full=(low, high))
+        found.append(("values of interest", image, said))
     else:
-        image, voi_note = voi(values, ds, window, full=(low, high))
-        image, polarity_note = polarity(image, ds)
-        notes = [voi_note, polarity_note]
+        image, said = voi(values, ds, window, full=(low, high))
+        found.append(("values of interest", image, said))
+        image, said = polarity(image, ds)
+        found.append(("polarity", image, said))
     hidden = padding(stored, ds)
     if hidden.any():
-        image = np.where(hidden, np.float32(0), image)
-        notes.append("padding shown black")
-    return image.astype(np.float32, copy=False), tuple(each for each in (note, modality_note, *notes) if each)
+        found.append(("padding", np.where(hidden, np.float32(0), image), "padding shown black"))
+    return found
+
+
+def render(stored: np.ndarray, ds, window: int | str | None = 0) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Stored values to the picture, and what was done on the way."""
+    found = stages(stored, ds, window)
+    return found[-1][1].astype(np.float32, copy=False), tuple(said for *_, said in found if said)
 
 
 def padding(stored: np.ndarray, ds) -> np.ndarray:

@@ -42,8 +42,8 @@ def breast_foreground(image: np.ndarray) -> np.ndarray:
     On a coarse, smoothed copy: Otsu's threshold parts the bright core from the rest; the background is the
     level of the dark pixels around that core (elsewhere film may have black margins); what lies more than a
     fifth of the way from the background to the threshold is tissue, because the skin line is far darker than
-    the gland.  Opening cuts thin bridges to labels, scratches and film edges; of the pieces that come near the
-    left or the right edge the largest is the breast.
+    the gland.  Opening cuts thin bridges to labels, scratches and film edges; of the pieces that come near
+    the left or the right edge the largest is the breast.
 
     Raises
         ValueError: no piece is large enough, or the picture has no two levels.
@@ -72,7 +72,7 @@ def breast_foreground(image: np.ndarray) -> np.ndarray:
     if not len(candidates) or areas[candidates].max() < 0.03 * areas.sum():
         raise ValueError(f"no breast found: nothing large and bright reaches a side of the picture; {REMEDY}")
     breast = ndimage.binary_fill_holes(pieces == candidates[np.argmax(areas[candidates])])
-    return resample.resize(breast, image.shape) >= 0.5
+    return resample.resize(ndimage.gaussian_filter(breast.astype(np.float32), 1), image.shape) >= 0.5
 
 
 def _chest_wall_right(foreground: np.ndarray, laterality: str | None) -> bool:
