@@ -110,7 +110,7 @@ def build(table: pd.DataFrame, directory, *, size, workers: int = 1) -> ImageCac
     directory = Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
     named = [column for column in table if column.endswith("_mask") and table[column].notna().any()]
-    settings = {"size": [height, width], "masks": [*named, "foreground_mask"], "code": rows.code_digest()}
+    settings = {"size": [height, width], "masks": [*named, "foreground_mask"], "code": rows.CODE}
     table = table.reset_index(drop=True)
     jobs = [rows.job_of(row, named, (height, width)) for row in table.to_dict("records")]
     with _locked(directory):
@@ -134,7 +134,9 @@ def _prepare_all(directory: Path, settings: dict, jobs: list[dict], done: list[d
         files = {name: stack.enter_context(open(directory / name, "ab")) for name in _files(settings)}
         journal = stack.enter_context(open(directory / "rows.jsonl", "a", encoding="utf-8"))
         pool = stack.enter_context(Parallel(n_jobs=workers, return_as="generator"))
-        bar = stack.enter_context(tqdm(total=len(jobs), initial=len(done), desc="prepare", unit="image", disable=None))
+        bar = stack.enter_context(
+            tqdm(total=len(jobs), initial=len(done), desc="prepare", unit="image", disable=None)
+        )
         for start in range(len(done), len(jobs), BLOCK):
             block = jobs[start : start + BLOCK]
             results = pool(delayed(rows.prepare)(job) for job in block)

@@ -13,6 +13,9 @@ from PIL import Image
 
 from mammo_utils.data import dicom, display, header, pixels, preprocess, resample
 
+# A digest of the code that makes a prepared image, taken when it is loaded: files may change under a kernel.
+_FILES = [*(module.__file__ for module in (dicom, display, header, pixels, preprocess, resample)), __file__]
+CODE = hashlib.sha256(b"".join(Path(file).read_bytes() for file in _FILES)).hexdigest()[:16]
 GEOMETRY = ["row_scale", "row_offset", "column_scale", "column_offset", "spacing_mm"]
 
 
@@ -95,10 +98,3 @@ def _mask(path, stored: tuple[int, int], shape: tuple[int, int]) -> np.ndarray:
             )
     mask = values > 127
     return mask if shape == mask.shape else resample.area(mask, shape) >= 0.5
-
-
-def code_digest() -> str:
-    """A digest of the code that decides what a prepared image looks like."""
-    modules = (dicom, display, header, pixels, preprocess, resample)
-    files = [*(module.__file__ for module in modules), __file__]
-    return hashlib.sha256(b"".join(Path(file).read_bytes() for file in files)).hexdigest()[:16]

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 from pydicom.uid import JPEG2000Lossless
 
-from mammo_utils.data import cache, catalogs, dicom, pixels, preprocess, splits
+from mammo_utils.data import cache, catalogs, dicom, pixels, preprocess, rows, splits
 from mammo_utils.synth import exams
 
 SIZE = 48
@@ -206,6 +206,15 @@ def test_another_size_or_set_of_masks_starts_afresh(phantom, tmp_path):
     assert "dense" not in built.masks
     cache.build(fewer, tmp_path / "clean", size=(30, 20))
     assert contents(tmp_path / "cache") == contents(tmp_path / "clean")
+
+
+def test_other_code_starts_afresh(phantom, tmp_path, monkeypatch):
+    table = catalogs.load("phantom", phantom)[:3]
+    monkeypatch.setattr(rows, "CODE", "an earlier version")
+    cache.build(table, tmp_path / "cache", size=SIZE)
+    (tmp_path / "cache" / "images.raw").write_bytes(bytes(2 * 3 * SHAPE[0] * SHAPE[1]))  # as it drew them
+    monkeypatch.undo()
+    assert cache.build(table, tmp_path / "cache", size=SIZE).images.any(axis=(1, 2)).all()
 
 
 def test_rows_without_a_mask_are_empty_there(phantom, tmp_path):
