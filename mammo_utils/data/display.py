@@ -10,30 +10,10 @@ from __future__ import annotations
 import numpy as np
 from scipy.special import expit
 
-from mammo_utils.data.header import fail, number, tag
+from mammo_utils.data.header import fail, items, number, numbers, tag
 
 FUNCTIONS = ("LINEAR", "LINEAR_EXACT", "SIGMOID")
 FULL = "read it with window=None, which shows the full range of values"
-
-
-def _numbers(ds, keyword: str) -> list[float]:
-    """Values of an element of one or several numbers; an empty list where it is absent."""
-    value = tag(ds, keyword)
-    values = [] if value is None else [value] if isinstance(value, (int, float, str)) else list(value)
-    try:
-        values = [float(each) for each in values]
-    except (TypeError, ValueError, OverflowError):
-        values = [np.nan]
-    if not np.isfinite(values).all():
-        fail(f"the header element {keyword} is not a list of numbers")
-    return values
-
-
-def _items(ds, keyword: str) -> list:
-    value = tag(ds, keyword, [])
-    if not all(hasattr(item, "get") for item in value):
-        fail(f"the header element {keyword} is not a sequence")
-    return list(value)
 
 
 def _lut(item, *, signed: bool, little: bool = True) -> tuple[np.ndarray, int, int]:
@@ -41,7 +21,7 @@ def _lut(item, *, signed: bool, little: bool = True) -> tuple[np.ndarray, int, i
 
     Writers pack 8-bit entries one or two to a word and understate the depth; both are understood.
     """
-    descriptor, data = _numbers(item, "LUTDescriptor"), tag(item, "LUTData")
+    descriptor, data = numbers(item, "LUTDescriptor"), tag(item, "LUTData")
     if len(descriptor) != 3 or data is None:
         fail("a LUT of the header has no descriptor or no data")
     count, first, depth = (int(each) for each in descriptor)
@@ -82,10 +62,10 @@ def modality(values: np.ndarray, ds) -> tuple[np.ndarray, str]:
     >>> modality(np.array([0, 5]), ds)
     (array([-10.,   0.], dtype=float32), 'rescale: 2 × value − 10')
     """
-    items = _items(ds, "ModalityLUTSequence")
-    if items:
+    luts = items(ds, "ModalityLUTSequence")
+    if luts:
         signed = bool(number(ds, "PixelRepresentation", 0))
-        entries, first, depth = _lut(items[0], signed=signed, little=_little(ds))
+        entries, first, depth = _lut(luts[0], signed=signed, little=_little(ds))
         return _look_up(values, entries, first), f"Modality LUT: {len(entries)} entries of {depth} bits"
     slope, intercept = number(ds, "RescaleSlope", 1.0), number(ds, "RescaleIntercept", 0.0)
     values = np.asarray(values, np.float32)
@@ -113,9 +93,9 @@ def limits(stored: np.ndarray, ds) -> tuple[float, float, str]:
             need,
         )
     ends = np.array([-(2 ** (bits - 1)), 2 ** (bits - 1) - 1] if signed else [0, 2**bits - 1])
-    items = _items(ds, "ModalityLUTSequence")
-    if items:
-        _, _, depth = _lut(items[0], signed=signed, little=_little(ds))
+    luts = items(ds, "ModalityLUTSequence")
+    if luts:
+        _, _, depth = _lut(luts[0], signed=signed, little=_little(ds))
         return 0.0, 2.0**depth - 1, note
     low, high = sorted(float(each) for each in modality(ends, ds)[0])
     return low, high, note
@@ -128,9 +108,9 @@ def windows(ds) -> list[tuple[str, object]]:
     Explanation or the Window Center & Width Explanation, often empty.
     """
     found = [
-        (str(tag(item, "LUTExplanation", "", strict=False)), item) for item in _items(ds, "VOILUTSequence")
+        (str(tag(item, "LUTExplanation", "", strict=False)), item) for item in items(ds, "VOILUTSequence")
     ]
-    centres, widths = _numbers(ds, "WindowCenter"), _numbers(ds, "WindowWidth")
+    centres, widths = numbers(ds, "WindowCenter"), numbers(ds, "WindowWidth")
     if len(centres) != len(widths):
         fail(f"the header has {len(centres)} window centres and {len(widths)} widths", FULL)
     names = tag(ds, "WindowCenterWidthExplanation", [], strict=False)
@@ -250,8 +230,10 @@ def padding(stored: np.ndarray, ds) -> np.ndarray:
     value = number(ds, "PixelPaddingValue")
     if value is None:
         return np.zeros(stored.shape, bool)
-    low, high = sorted((value, number(ds, "PixelPaddingRangeLimit", value)))
-    return (stored >= low) & (stored <= high)
+    ends = [value, number(ds, "PixelPaddingRangeLimit", value)]
+    if number(ds, "PixelRepresentation", 0):
+        ends = [end - 65536 if end > 32767 else end for end in ends]  # written as unsigned (US for SS)
+    return (stored >= min(ends)) & (stored <= max(ends))
 
 
 def padding_shows(ds, window: int | str | None) -> bool:

@@ -91,6 +91,27 @@ def number(ds, keyword: str, default: float | None = None, *, strict: bool = Tru
     return fail(f"the header element {keyword} is not one number") if strict else default
 
 
+def numbers(ds, keyword: str) -> list[float]:
+    """Values of an element of one or several numbers; an empty list where it is absent."""
+    value = tag(ds, keyword)
+    values = [] if value is None else [value] if isinstance(value, (int, float, str)) else list(value)
+    try:
+        values = [float(each) for each in values]
+    except (TypeError, ValueError, OverflowError):
+        values = [math.nan]
+    if not all(map(math.isfinite, values)):
+        fail(f"the header element {keyword} is not a list of numbers")
+    return values
+
+
+def items(ds, keyword: str) -> list:
+    """Items of a sequence; an empty list where it is absent."""
+    value = tag(ds, keyword, [])
+    if not all(hasattr(item, "get") for item in value):
+        fail(f"the header element {keyword} is not a sequence")
+    return list(value)
+
+
 def kind(path) -> str:
     """``"DICOM"``, ``"PNG"`` or ``"JPEG"``, told by the first bytes of the file and never by its name."""
     try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import imagecodecs
 import numpy as np
 from pydicom import uid
+from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.encaps import encapsulate
 
@@ -40,6 +41,8 @@ def dataset(pixels: np.ndarray, *, bits: int = 12, **tags) -> Dataset:
     for keyword, value in tags.items():
         if value is None:
             del ds[keyword]
+        elif isinstance(value, DataElement):
+            ds.add(value)
         else:
             setattr(ds, keyword, value)
     return ds

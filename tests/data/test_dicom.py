@@ -11,6 +11,7 @@ import pytest
 from mammogram_files import NAME, compressed, dataset, encode, save, smooth
 from PIL import Image
 from pydicom import uid
+from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
 from scipy import ndimage
 
@@ -177,6 +178,14 @@ TABLE = {
         window(50.5, 101) | {"PixelPaddingValue": 4095},
         0,
         [0, 1, 0],
+    ),
+    "padding below zero, written without its sign": (
+        [-2000, 0, 2047],
+        I2,
+        12,
+        MONOCHROME1 | {"PixelPaddingValue": DataElement("PixelPaddingValue", "US", 65536 - 2000)},
+        0,
+        [0, 2047 / 4095, 0],
     ),
     # C.8.11.3.1.2: proportional to exposure; bright = dense = little exposure
     "For Processing": ([1, 64, 4095], U2, 12, RAW | MONOCHROME1 | window(100, 11), 0, [1, 0.5, 0]),
