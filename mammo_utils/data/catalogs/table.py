@@ -117,9 +117,10 @@ def tidy(frame: pd.DataFrame, source: Source, root) -> pd.DataFrame:
     root = Path(root)
     table = pd.DataFrame(index=range(len(frame)))
     for column, kind in COLUMNS.items():
-        values = list(frame[column]) if column in frame else [pd.NA] * len(frame)
-        table[column] = pd.Series(values, dtype="object").fillna(pd.NA if kind != "float64" else float("nan"))
-        table[column] = table[column].astype(kind)
+        empty = float("nan") if kind == "float64" else pd.NA
+        values = frame[column] if column in frame else [empty] * len(frame)
+        known = [value if isinstance(value, tuple) or pd.notna(value) else empty for value in values]
+        table[column] = pd.Series(known, dtype="object").astype(kind)
     table["dataset"] = pd.Series(source.name, index=table.index, dtype="string")
     if table["image_id"].duplicated().any():
         count = int(table["image_id"].duplicated().sum())
