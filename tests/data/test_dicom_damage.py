@@ -142,6 +142,22 @@ def test_damage_gives_an_image_or_the_error(tmp_path):
     assert 50 < images < len(found) - 50, "the damage is one-sided"
 
 
+@pytest.mark.parametrize("name", ["JPEG lossless", "JPEG-LS", "JPEG 2000", "HTJ2K"])
+def test_no_byte_of_a_stream_s_header_takes_the_process_along(name, tmp_path):
+    """GDCM ends the process on many of these streams: they must not reach it."""
+    data = intact(name)
+    start = data.rfind(b"\xff\x4f\xff\x51" if name in ("JPEG 2000", "HTJ2K") else b"\xff\xd8\xff")
+    files = []
+    for place in range(start, start + 90):
+        for value in (0, 255, data[place] ^ 1, data[place] ^ 128):
+            file = tmp_path / f"{place}-{value}.dcm"
+            file.write_bytes(data[:place] + bytes([value]) + data[place + 1 :])
+            files.append(file)
+    found = read_all(files, tmp_path)
+    assert set(found) == {str(file) for file in files}
+    assert not {file: what for file, what in found.items() if what[0] == "crash"}
+
+
 TEXT = {
     "StudyDescription": "A description that is long enough to be damaged in many places",
     "InstitutionName": "The hospital at the end of the road",
