@@ -101,3 +101,23 @@ def e00_percent_density(answer: Callable) -> None:
     dense[:2, 3:] = True  # four pixels, two of them outside the breast
     hint = "count the dense pixels that lie in the breast, divide by the pixels of the breast, times 100"
     function("percent_density", answer, [((dense, breast), 12.5), ((breast, breast), 100.0)], hint=hint)
+
+
+def e02_straddling(answer: Callable) -> None:
+    """Notebook 02: women on both sides of a split by image."""
+    hint = "a woman is on one side only if all four images are held out, or none is"
+    function("straddling", answer, [((0.5,), 0.875), ((0.2,), 0.5888), ((0.0,), 0.0)], hint=hint)
+
+
+def e02_dice(answer: Callable) -> None:
+    """Notebook 02: Dice with the rule for empty masks."""
+    first, second, empty = (np.array(mask, bool) for mask in ([1, 1, 0, 0], [0, 1, 1, 1], [0, 0, 0, 0]))
+    cases = [((first, second), 0.4), ((first, first), 1.0), ((first, empty), 0.0), ((empty, empty), 1.0)]
+    function("dice", answer, cases, hint="twice the shared pixels over the sum of both; mind two empty masks")
+
+
+def e02_predictive_value(answer: Callable) -> None:
+    """Notebook 02: positive predictive value."""
+    cases = [((0.8, 0.1, 0.02), 0.016 / 0.114), ((0.8, 0.1, 0.005), 0.004 / 0.1035), ((1.0, 0.0, 0.3), 1.0)]
+    hint = "divide the women who have cancer and are called by all women who are called"
+    function("positive_predictive_value", answer, cases, hint=hint)

@@ -62,7 +62,7 @@ def breast_foreground(image: np.ndarray) -> np.ndarray:
     near = picture[inside & around & (picture < split)]
     if not (bright.any() and near.size):
         raise ValueError(f"no breast found: nothing large is brighter than the rest of the picture; {REMEDY}")
-    background = np.percentile(near, 25)
+    background = np.percentile(near, 10)
     opened = _open(inside & (picture > background + 0.2 * (split - background)))
     pieces, count = ndimage.label(opened)
     margin = shape[1] // 10  # a dark strip may lie between the chest wall and the edge of the picture

@@ -43,7 +43,7 @@ def explore(draw: Callable[..., Figure], *, alt: str, **controls: ipywidgets.Wid
     >>> from mammo_utils.show.figures import new
     >>> level = slider("level", 0, 1, 0.5)
     >>> box = explore(lambda level: new(size=(1, 1))[0], alt="an empty figure", level=level)
-    >>> box.children[-1].value[1:4]
+    >>> bytes(box.children[-1].value[1:4])
     b'PNG'
     """
     picture = ipywidgets.Image(format="png", layout={"max_width": "100%"})

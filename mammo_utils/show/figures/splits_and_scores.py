@@ -41,7 +41,7 @@ def sides(tables: dict[str, pd.DataFrame], *, women: int = 16) -> Figure:
 def inflation(results: pd.DataFrame) -> Figure:
     """AUC by kind of split for two labels, and its difference from the split by woman, with 95 % intervals.
 
-    ``results``: rows (label, split) with columns ``estimate, low, high`` and ``change, change_low, change_high``.
+    ``results``: rows (label, split); columns ``estimate, low, high`` and ``change, change_low, change_high``.
     """
     labels = results.index.unique("label")
     figure, axes = new(len(labels), 2, size=(9, 1.9 * len(labels) + 0.4), sharex="col")

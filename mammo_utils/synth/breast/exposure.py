@@ -72,8 +72,8 @@ def display(exposure: np.ndarray, whole: np.ndarray, compressed: float, spacing:
     fat = 0.055 * (1 + 0.1 * rng.normal())  # what the processing takes for the attenuation of fat, 1/mm
     missing = compressed - ndimage.gaussian_filter(whole, 4 / spacing)
     lifted = exposure + vendor.equalise * fat * np.where(whole > 0, missing, 0) * np.clip(whole / 6, 0, 1)
-    span = 0.029 * compressed * rng.uniform(0.7, 1.3)  # from fat to white; gland alone would add 0.029 a mm
-    grey_fat = rng.uniform(0.15, 0.58)
+    span = 0.029 * compressed * rng.uniform(0.65, 1.35)  # from fat to white; gland alone would add 0.029 a mm
+    grey_fat = rng.uniform(0.22, 0.62)
     low = 0.055 * compressed - span * grey_fat / (1 - grey_fat)
     high = 0.055 * compressed + span
     grey = (lifted - low) / (high - low)
