@@ -13,7 +13,15 @@ from mammo_utils.data import resample
 from mammo_utils.profile import choose
 
 COARSE = 256  # the breast is looked for on a picture with this longer side
-REMEDY = "check that it is a whole mammogram with bright = dense, or leave it out"
+
+
+class NoBreastError(ValueError):
+    """No breast stands out in a picture; has ``reason`` and ``remedy``."""
+
+    def __init__(self, reason: str):
+        self.reason = f"no breast found: {reason}"
+        self.remedy = "check that it is a whole mammogram with bright = dense, or leave it out"
+        super().__init__(f"{self.reason}; {self.remedy}")
 
 
 def _border(picture: np.ndarray) -> np.ndarray:
@@ -46,7 +54,7 @@ def breast_foreground(image: np.ndarray) -> np.ndarray:
     the left or the right edge the largest is the breast.
 
     Raises
-        ValueError: no piece is large enough, or the picture has no two levels.
+        NoBreastError: no piece is large enough, or the picture has no two levels.
 
     Source: Otsu 1979, 10.1109/TSMC.1979.4310076, for the threshold; the rest is plain morphology.
     """
@@ -54,14 +62,14 @@ def breast_foreground(image: np.ndarray) -> np.ndarray:
     shape = resample.longest(image.shape, min(COARSE, max(image.shape)))
     picture = ndimage.gaussian_filter(resample.area(image, shape), 1)
     if not np.isfinite(picture).all() or picture.max() - picture.min() < 1e-3:
-        raise ValueError(f"no breast found: the picture is uniform or not finite; {REMEDY}")
+        raise NoBreastError("the picture is uniform or not finite")
     inside = _border(picture)
     split = threshold_otsu(picture[inside])
     bright = _open(inside & (picture >= split))
     around = ndimage.distance_transform_edt(~bright) < max(shape) / 6
     near = picture[inside & around & (picture < split)]
     if not (bright.any() and near.size):
-        raise ValueError(f"no breast found: nothing large is brighter than the rest of the picture; {REMEDY}")
+        raise NoBreastError("nothing large is brighter than the rest of the picture")
     background = np.percentile(near, 10)
     opened = _open(inside & (picture > background + 0.2 * (split - background)))
     pieces, count = ndimage.label(opened)
@@ -70,7 +78,7 @@ def breast_foreground(image: np.ndarray) -> np.ndarray:
     areas = np.bincount(pieces.ravel(), minlength=count + 1)
     candidates = candidates[candidates > 0]
     if not len(candidates) or areas[candidates].max() < 0.03 * areas.sum():
-        raise ValueError(f"no breast found: nothing large and bright reaches a side of the picture; {REMEDY}")
+        raise NoBreastError("nothing large and bright reaches a side of the picture")
     breast = ndimage.binary_fill_holes(pieces == candidates[np.argmax(areas[candidates])])
     return resample.resize(ndimage.gaussian_filter(breast.astype(np.float32), 1), image.shape) >= 0.5
 
@@ -182,7 +190,7 @@ def prepare(image: np.ndarray, size: int | tuple[int, int], *, laterality: str |
     from. ``laterality`` (L, R or None) counts only where the picture does not show its chest wall.
 
     Raises
-        ValueError: no breast is found; the message says why and what to do.
+        NoBreastError: no breast is found; the message says why and what to do.
     """
     image = np.asarray(image, np.float32)
     if image.ndim != 2:

@@ -62,10 +62,8 @@ def prepare(job: dict) -> tuple[dict, dict[str, np.ndarray]]:
 def _prepared(found: dicom.Mammogram, size: tuple[int, int], side: str | None) -> preprocess.Prepared:
     try:
         return preprocess.prepare(found.image, size, laterality=side or found.laterality)
-    except ValueError as error:
-        if not str(error).startswith("no breast found"):
-            raise  # anything else is an error of the program
-        return header.fail(str(error).removesuffix(f"; {preprocess.REMEDY}"), preprocess.REMEDY)
+    except preprocess.NoBreastError as error:
+        return header.fail(error.reason, error.remedy)
 
 
 def _geometry(done, found, stored: tuple[int, int]) -> list[float]:

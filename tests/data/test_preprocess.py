@@ -118,14 +118,14 @@ def test_real_films():
 
 @pytest.mark.parametrize("value", [0.0, 0.3, 1.0, np.nan])
 def test_without_a_picture_there_is_no_breast(value):
-    with pytest.raises(ValueError, match=r"no breast found: .*; check"):
+    with pytest.raises(preprocess.NoBreastError, match=r"no breast found: .*; check"):
         preprocess.prepare(np.full(SHAPE, value, np.float32), 64)
 
 
 def test_a_label_alone_is_no_breast():
     image = np.full(SHAPE, 0.02, np.float32)
     image[180:220, 140:180] = 1
-    with pytest.raises(ValueError, match="no breast found"):
+    with pytest.raises(preprocess.NoBreastError, match="no breast found"):
         preprocess.breast_foreground(image)
 
 

@@ -87,7 +87,7 @@ def steps(path, *, size: int = 512) -> Figure:
     caption = "outline: breast with muscle; dashed: crop"
     try:
         prepared = preprocess.prepare(found.image, (size, round(size * SHAPE)), laterality=found.laterality)
-    except ValueError as error:
+    except preprocess.NoBreastError as error:
         _panel(panels[3], "4  No breast", found.image, "", vmin=0, vmax=1)
         panels[4].set_axis_off()
         panels[4].text(0, 1, fill(str(error), 34), va="top", fontsize=10, color=INK)
