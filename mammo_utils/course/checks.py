@@ -103,6 +103,24 @@ def e00_percent_density(answer: Callable) -> None:
     function("percent_density", answer, [((dense, breast), 12.5), ((breast, breast), 100.0)], hint=hint)
 
 
+def e01_window(answer: Callable) -> None:
+    """Notebook 01: a LINEAR window on the 0–1 scale."""
+    values = np.array([0.0, 100.0, 150.0, 200.0, 500.0])
+    cases = [
+        ((values, 150, 100), np.array([0, 0, 0.5, 1, 1])),
+        ((values, 100, 400), np.array([0.25, 0.5, 0.625, 0.75, 1])),
+    ]
+    function(
+        "window", answer, cases, hint="the centre becomes 0.5, half the width to each side 0 and 1; clip"
+    )
+
+
+def e01_pixel(answer: Callable) -> None:
+    """Notebook 01: pixel size after a resize."""
+    hint = "the breast keeps its height in mm: old pixels times old mm, divided by the new pixels"
+    function("pixel_mm", answer, [((3328,), 0.07), ((256,), 0.91)], hint=hint)
+
+
 def e02_straddling(answer: Callable) -> None:
     """Notebook 02: women on both sides of a split by image."""
     hint = "a woman is on one side only if all four images are held out, or none is"

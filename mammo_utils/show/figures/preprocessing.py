@@ -1,4 +1,4 @@
-"""Figures of the way from a file to a prepared image."""
+"""Figures of notebook 01: the way from a file to a prepared image, and what it costs."""
 
 from __future__ import annotations
 
@@ -6,19 +6,16 @@ from pathlib import Path
 from textwrap import fill
 
 import numpy as np
+from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from mammo_utils.data import dicom, display, header, pixels, preprocess
+from mammo_utils.show import figures
 
 INK, FAINT, OUTLINE = "#222222", "#5c5c5c", "#ffb000"
 SHAPE = 13 / 16  # width over height of the prepared image
-WIDTH, HEIGHT, HEAD, FOOT = (
-    15.0,
-    4.4,
-    0.8,
-    1.35,
-)  # of the row of pictures and of the text around it, in inches
+WIDTH, HEIGHT, HEAD, FOOT = 15.0, 4.4, 0.8, 1.35  # of a row of pictures and the text around it, inches
 
 
 def _row(ratios: list[float]) -> tuple[Figure, np.ndarray]:
@@ -26,7 +23,8 @@ def _row(ratios: list[float]) -> tuple[Figure, np.ndarray]:
     gap = 0.18
     tall = min(HEIGHT, (WIDTH - gap * (len(ratios) + 1)) / sum(ratios))
     wide, high = tall * sum(ratios) + gap * (len(ratios) + 1), tall + HEAD + FOOT
-    figure = Figure(figsize=(wide, high), dpi=110)
+    figure = plt.figure(figsize=(wide, high), dpi=110)
+    plt.close(figure)
     frame = {"left": gap / wide, "right": 1 - gap / wide, "top": 1 - HEAD / high, "bottom": FOOT / high}
     space = gap * len(ratios) / (tall * sum(ratios))
     return figure, figure.subplots(1, len(ratios), width_ratios=ratios, gridspec_kw=frame | {"wspace": space})
@@ -105,4 +103,118 @@ def steps(path, *, size: int = 512) -> Figure:
     figure.text(edge, 1 - 0.2 / high, f"{Path(path).name}  ·  {side}", va="top", fontsize=13, color=INK)
     applied = fill("Applied: " + "  →  ".join(found.applied), int(wide * 13))
     figure.text(edge, 0.1 / high, applied, va="bottom", fontsize=9, color=FAINT)
+    return figure
+
+
+def branches(files: dict[str, tuple], columns: int = 5) -> Figure:
+    """What a header makes of stored values: the curve from number to grey over a histogram, and the picture.
+
+    ``files`` {name: (stored values H×W, pydicom Dataset)}.
+    """
+    rows = -(-len(files) // columns)
+    figure, axes = figures.new(2 * rows, columns, size=(10, 4.1 * rows), height_ratios=(1, 1.7) * rows)
+    for number, (name, (stored, ds)) in enumerate(files.items()):
+        row, column = divmod(number, columns)
+        curve, picture = axes[2 * row, column], axes[2 * row + 1, column]
+        ramp = np.arange(2 ** int(ds.BitsStored))
+        curve.plot(ramp, display.render(ramp[None], ds)[0][0], color=figures.BLUE)
+        counts, edges = np.histogram(stored, 60)
+        curve.stairs(np.sqrt(counts / counts.max()), edges, fill=True, color="#DDDDDD", zorder=0)
+        curve.set(ylim=(-0.03, 1.03), yticks=[0, 1], xticks=[0, ramp[-1]], title=name)
+        figures.image(picture, display.render(stored, ds)[0])
+    for ax in axes.reshape(rows, 2, columns).transpose(1, 0, 2).reshape(2, -1)[:, len(files) :].flat:
+        ax.set_axis_off()
+    return figure
+
+
+def window(values: np.ndarray, centre: float, width: float) -> Figure:
+    """A LINEAR window on values of interest (H×W): the ramp over their histogram, and the picture."""
+    figure, axes = figures.new(1, 2, size=(8, 3.6), width_ratios=(1.5, 1))
+    left, right = axes[0]
+    bins = np.linspace(0, 4096, 129)
+    left.hist(values.ravel(), bins, color="#CCCCCC", log=True)
+    left.set(xlabel="stored value", ylabel="pixels (logarithmic)", xlim=(0, 4095))
+    ramp = left.twinx()
+    ramp.plot([0, centre - width / 2, centre + width / 2, 4095], [0, 0, 1, 1], color=figures.BLUE)
+    ramp.set(ylabel="displayed grey (0 black, 1 white)", ylim=(-0.02, 1.02))
+    shown = np.clip((values - centre) / width + 0.5, 0, 1)
+    lost = 100 * np.mean((shown == 0) | (shown == 1))
+    figures.image(right, shown, f"centre {centre:.0f}, width {width:.0f}: {lost:.0f} % cut to black or white")
+    return figure
+
+
+def trap(shown: np.ndarray, right: np.ndarray, level: float) -> Figure:
+    """An image that should have been inverted and was not, and what a threshold makes of both."""
+    figure, axes = figures.new(1, 4, size=(10, 3.1))
+    for (picture, mask), image, name in (
+        (axes[0, :2], shown, "not inverted"),
+        (axes[0, 2:], right, "inverted"),
+    ):
+        figures.image(picture, image, name)
+        figures.image(mask, image > level, f"above {level:.1f}: {100 * np.mean(image > level):.0f} % of all")
+    return figure
+
+
+def gallery(images: dict[str, np.ndarray], size: int = 256) -> Figure:
+    """Above the breast as it is found in each image, below the prepared image."""
+    figure, axes = figures.new(2, len(images), size=(2.4 * len(images), 5.6))
+    for (above, below), (name, image) in zip(axes.T, images.items(), strict=True):
+        prepared = preprocess.prepare(image, (size, round(size * SHAPE)))
+        figures.image(above, image, name)
+        figures.outline(above, prepared.to_original(prepared.foreground), OUTLINE)
+        turned = "mirrored, " if prepared.flipped else ""
+        figures.image(below, prepared.image, f"{turned}{size}×{round(size * SHAPE)}")
+    return figure
+
+
+def there_and_back(image: np.ndarray, mask: np.ndarray, prepared: preprocess.Prepared) -> Figure:
+    """A mask in the frame of the file, carried to the prepared image and back again."""
+    figure, axes = figures.new(1, 3, size=(8, 3.4))
+    there = prepared.to_prepared(mask)
+    back = prepared.to_original(there)
+    for ax, picture, outlined, name in (
+        (axes[0, 0], image, mask, "in the file"),
+        (axes[0, 1], prepared.image, there, "in the prepared image"),
+        (axes[0, 2], image, back, "carried back"),
+    ):
+        figures.image(ax, picture, name)
+        figures.outline(ax, outlined, figures.ORANGE)
+    return figure
+
+
+def resolution(pairs: dict[int, tuple], half_mm: float = 12) -> Figure:
+    """A lesion at several image sizes: the crop, and below it what the lesion adds to its twin.
+
+    ``pairs`` {size: (view with the lesion, the same view without)}.
+    """
+    figure, axes = figures.new(2, len(pairs), size=(2.6 * len(pairs), 5.4))
+    crops = {size: _crop(view, half_mm) for size, (view, _) in pairs.items()}
+    added = {size: (view.image - twin.image)[crops[size]] for size, (view, twin) in pairs.items()}
+    top = max(np.abs(change).max() for change in added.values())
+    for (above, below), (size, (view, _)) in zip(axes.T, pairs.items(), strict=True):
+        crop = view.image[crops[size]]
+        figures.image(
+            above, crop, f"{size} pixels, {view.spacing_mm:.2f} mm each", span=(crop.min(), crop.max())
+        )
+        figures.image(
+            below, added[size], f"added: up to {added[size].max():.2f}", span=(-top, top), cmap="PuOr_r"
+        )
+    return figure
+
+
+def _crop(view, half_mm: float) -> tuple[slice, slice]:
+    """A square around the lesion."""
+    half = max(round(half_mm / view.spacing_mm), 3)
+    middle = np.argwhere(view.lesion_mask).mean(axis=0).round().astype(int)
+    middle = np.clip(middle, half, np.array(view.image.shape) - half)
+    return tuple(slice(m - half, m + half) for m in middle)
+
+
+def reduced(full: np.ndarray, quick: np.ndarray) -> Figure:
+    """A full decode reduced by area beside a decode at reduced resolution, and their difference."""
+    figure, axes = figures.new(1, 3, size=(8, 3.4))
+    figures.image(axes[0, 0], full, "decoded in full, then reduced")
+    figures.image(axes[0, 1], quick, "decoded at reduced resolution")
+    change = quick - full
+    figures.image(axes[0, 2], change, "difference, ±2 % of the range", span=(-0.02, 0.02), cmap="PuOr_r")
     return figure
