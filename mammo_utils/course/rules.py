@@ -52,7 +52,7 @@ def _opening(path: Path, notebook: dict):
         "a sentence of purpose below the title": r"\A# [^\n]+\n\n[^\n#*|>-][^\n]{20,}",
         "what you will be able to do": r"you will be able to",
         "the minutes on two cores": r"\d+ minutes? on two cores",
-        "which claims it tests": r"\bclaims?\b",
+        "which claims it tests": r"(?i:\bclaims?\b)",
         f"the banner {BANNER}": re.escape(BANNER),
     }
     yield from (

@@ -9,13 +9,15 @@ from __future__ import annotations
 import argparse
 import base64
 import hashlib
+import io
 import json
 import os
 import re
-import struct
 import sys
 import tomllib
 from pathlib import Path
+
+from PIL import Image
 
 from mammo_utils.course import colab, exercises
 
@@ -114,20 +116,22 @@ def _output(output: dict, count: int | None) -> dict:
     if "data" in new:
         new["data"] = {kind: value for kind, value in new["data"].items() if "jupyter.widget" not in kind}
         if "image/png" in new["data"]:
-            new["data"]["image/png"] = _bare_png(new["data"]["image/png"])
+            new["data"]["image/png"] = _small_png(new["data"]["image/png"])
     return new
 
 
-def _bare_png(encoded: str) -> str:
-    """The same picture without the text and time chunks, in which matplotlib names its version."""
-    png = base64.b64decode(encoded)
-    kept, at = [png[:8]], 8
-    while at < len(png):
-        end = at + 12 + struct.unpack(">I", png[at : at + 4])[0]
-        if png[at + 4 : at + 8] not in (b"tEXt", b"zTXt", b"iTXt", b"tIME"):
-            kept.append(png[at:end])
-        at = end
-    return base64.b64encode(b"".join(kept)).decode()
+def _small_png(encoded: str) -> str:
+    """The same picture in 256 colours and without the chunk in which matplotlib names its version.
+
+    A page of grey pictures shrinks to a third, so that a notebook stays small enough to be shown on the web.
+    """
+    picture = Image.open(io.BytesIO(base64.b64decode(encoded)))
+    if picture.mode != "P":
+        picture = picture.convert("RGB").quantize(256, dither=Image.Dither.NONE)
+    picture.info.clear()
+    file = io.BytesIO()
+    picture.save(file, "png", optimize=True)
+    return base64.b64encode(file.getvalue()).decode()
 
 
 def run(notebook: dict, *, folder) -> dict:

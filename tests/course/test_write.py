@@ -1,12 +1,15 @@
 import base64
 import copy
+import io
 import json
 import re
 import subprocess
 import sys
 
 import nbformat
+import numpy as np
 import pytest
+from PIL import Image
 
 from mammo_utils.course import write
 
@@ -50,6 +53,21 @@ def test_nothing_that_differs_between_runs_is_kept(folder, example):
     chunks = re.findall(rb"IHDR|pHYs|tEXt|IDAT|IEND", base64.b64decode(picture))
     assert b"tEXt" not in chunks
     assert {b"IHDR", b"IDAT", b"IEND"} <= set(chunks)
+
+
+def test_a_picture_shrinks_once_and_keeps_its_look():
+    rows, columns = np.mgrid[:200, :160]
+    before = np.stack([(rows + columns) // 2, rows, np.full_like(rows, 40)], -1).astype(np.uint8)
+    file = io.BytesIO()
+    Image.fromarray(before).save(file, "png")
+    data = {"image/png": base64.b64encode(file.getvalue()).decode(), "text/plain": "x"}
+    output = {"output_type": "display_data", "metadata": {}, "data": data}
+    cell = {"cell_type": "code", "source": "x", "metadata": {}, "execution_count": 1, "outputs": [output]}
+    once = write.stable({"cells": [cell]})
+    assert write.stable(once) == once
+    picture = once["cells"][0]["outputs"][0]["data"]["image/png"]
+    after = np.asarray(Image.open(io.BytesIO(base64.b64decode(picture))).convert("RGB"))
+    assert np.abs(after.astype(int) - before).mean() < 6
 
 
 def test_the_kernel_has_the_conditions_of_the_tests_and_none_of_the_reader(example):

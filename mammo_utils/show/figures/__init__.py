@@ -30,7 +30,7 @@ def new(
     style = {"font.size": 9, "axes.titlesize": 9, "axes.spines.top": False, "axes.spines.right": False}
     with plt.rc_context(style):
         figure, axes = plt.subplots(
-            rows, columns, figsize=size, dpi=110, layout="constrained", squeeze=False, **options
+            rows, columns, figsize=size, dpi=100, layout="constrained", squeeze=False, **options
         )
     plt.close(figure)
     return figure, axes

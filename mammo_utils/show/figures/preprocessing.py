@@ -23,7 +23,7 @@ def _row(ratios: list[float]) -> tuple[Figure, np.ndarray]:
     gap = 0.18
     tall = min(HEIGHT, (WIDTH - gap * (len(ratios) + 1)) / sum(ratios))
     wide, high = tall * sum(ratios) + gap * (len(ratios) + 1), tall + HEAD + FOOT
-    figure = plt.figure(figsize=(wide, high), dpi=110)
+    figure = plt.figure(figsize=(wide, high), dpi=90)
     plt.close(figure)
     frame = {"left": gap / wide, "right": 1 - gap / wide, "top": 1 - HEAD / high, "bottom": FOOT / high}
     space = gap * len(ratios) / (tall * sum(ratios))
