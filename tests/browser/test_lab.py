@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import TimeoutError as Late
 
 from mammo_utils.course import write
 
@@ -13,7 +14,9 @@ NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
 SECONDS = 240
 # JupyterLab shows tracebacks and stderr alike; the notebooks write neither.
 ERROR = '[data-mime-type="application/vnd.jupyter.stderr"], [data-mime-type="application/vnd.jupyter.error"]'
-
+STARTED = (
+    "[...document.querySelectorAll('.jp-CodeCell .jp-InputPrompt')].some(p => /[*\\d]/.test(p.innerText))"
+)
 SLIDER = """\
 import io
 import ipywidgets
@@ -45,8 +48,14 @@ def run_all(page, lab, name, notebook):
         state="attached", timeout=60_000
     )
     page.locator(".jp-Notebook-ExecutionIndicator[data-status=idle]:visible").wait_for(timeout=60_000)
-    page.get_by_role("menuitem", name="Run", exact=True).click()
-    page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
+    for _ in range(10):  # the page may call a kernel idle that does not yet listen; the order is then lost
+        page.get_by_role("menuitem", name="Run", exact=True).click()
+        page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
+        try:
+            page.wait_for_function(STARTED, timeout=5_000)
+            break
+        except Late:
+            continue
     page.wait_for_function(
         """([cells, failed]) => {
             const prompts = [...document.querySelectorAll('.jp-CodeCell .jp-InputPrompt')];
