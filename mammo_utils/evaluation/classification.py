@@ -114,6 +114,22 @@ def sensitivity_at(probability, label, *, specificity: float = 0.9, weights=None
     return float(curve.sensitivity[curve.false_positive_rate <= 1 - specificity + 1e-9].max())
 
 
+def prevalence_weights(label, prevalence: float) -> np.ndarray:
+    """Case weights under which N labels 0/1 have that prevalence (0–1): 1 for positives, equal for negatives.
+
+    An enriched test set holds enough cancers to measure sensitivity; with these weights precision and its
+    curve are those of a screened population.  Raises ``ValueError`` where a class is absent.
+
+    >>> prevalence_weights([1, 0, 0], 0.2)
+    array([1., 2., 2.])
+    """
+    label = np.asarray(label, float)
+    positives = label.sum()
+    if not 0 < prevalence < 1 or not 0 < positives < len(label):
+        raise ValueError(f"prevalence {prevalence} of {positives:.0f} positives among {len(label)} labels")
+    return np.where(label == 1, 1.0, positives / (len(label) - positives) * (1 - prevalence) / prevalence)
+
+
 def scores(probability, label, *, groups, weights=None, n: int = 1000, seed: int = 0) -> pd.DataFrame:
     """Table of ``roc_auc``, ``average_precision``, ``pf1`` and ``sensitivity_at_90`` (percent specificity).
 

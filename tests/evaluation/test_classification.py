@@ -8,6 +8,7 @@ from mammo_utils.evaluation.classification import (
     average_precision,
     pf1,
     pr,
+    prevalence_weights,
     roc,
     roc_auc,
     scores,
@@ -154,3 +155,20 @@ def test_chance_is_what_a_constant_or_blind_score_reaches():
     assert roc_auc(blind, label) == pytest.approx(chance["roc_auc"], abs=0.03)
     assert average_precision(blind, label) == pytest.approx(chance["average_precision"], abs=0.02)
     assert sensitivity_at(blind, label) == pytest.approx(chance["sensitivity_at_90"], abs=0.03)
+
+
+@given(
+    st.lists(st.booleans(), min_size=2, max_size=40).filter(lambda x: 0 < sum(x) < len(x)),
+    st.floats(0.001, 0.9),
+)
+def test_prevalence_weights_bring_the_share_of_positives_to_the_prevalence(labels, prevalence):
+    label = np.array(labels, int)
+    weights = prevalence_weights(label, prevalence)
+    assert weights @ label / weights.sum() == pytest.approx(prevalence)
+    scores = np.arange(len(label)) % 5
+    assert roc_auc(scores, label, weights=weights) == pytest.approx(roc_auc(scores, label))
+
+
+def test_prevalence_weights_need_both_classes():
+    with pytest.raises(ValueError, match="0 positives among 3"):
+        prevalence_weights([0, 0, 0], 0.02)

@@ -138,13 +138,13 @@ def bland_altman(measured, reference) -> Figure:
     return figure
 
 
-def operating_point(probability, label, cut: float, *, prevalence: float | None = None) -> Figure:
+def operating_point(probability, label, cut: float, *, prevalence: float) -> Figure:
     """Where one threshold stands on the ROC and on the precision–recall curve, and how the cases fall.
 
-    ``prevalence`` reweights the negatives, as if positives were that rare; the ROC curve does not notice.
+    ``prevalence`` (0–1) weights the cases as if positives were that rare; the ROC curve does not notice.
     """
     probability, label = np.asarray(probability, float), np.asarray(label)
-    weights = weights_for(label, prevalence)
+    weights = classification.prevalence_weights(label, prevalence)
     curve = classification.roc(probability, label, weights=weights)
     pr = classification.pr(probability, label, weights=weights)
     called = probability >= cut
@@ -171,15 +171,6 @@ def operating_point(probability, label, cut: float, *, prevalence: float | None 
     title = f"PR-AUC {area:.2f} at {100 * share:.1f} % positive"
     axes[0, 2].set(xlabel="sensitivity (recall)", ylabel="precision", title=title, ylim=(0, 1.03))
     return figure
-
-
-def weights_for(label, prevalence: float | None) -> np.ndarray:
-    """Case weights that bring 0/1 labels to a prevalence (None: as they are); positives weigh 1."""
-    label = np.asarray(label)
-    if prevalence is None:
-        return np.ones(len(label))
-    odds = label.sum() / (len(label) - label.sum())
-    return np.where(label == 1, 1.0, odds * (1 - prevalence) / prevalence)
 
 
 def spreads(by_seed, by_women, by_images) -> Figure:
