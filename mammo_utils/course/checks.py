@@ -104,14 +104,17 @@ def e00_percent_density(answer: Callable) -> None:
 
 
 def e01_window(answer: Callable) -> None:
-    """Notebook 01: a LINEAR window on the 0–1 scale."""
-    values = np.array([0.0, 100.0, 150.0, 200.0, 500.0])
+    """Notebook 01: a LINEAR_EXACT window on the 0–1 scale, also of unsigned integers."""
+    values = np.array([0, 100, 150, 200, 500], np.uint16)
     cases = [
         ((values, 150, 100), np.array([0, 0, 0.5, 1, 1])),
         ((values, 100, 400), np.array([0.25, 0.5, 0.625, 0.75, 1])),
     ]
     function(
-        "window", answer, cases, hint="the centre becomes 0.5, half the width to each side 0 and 1; clip"
+        "window",
+        answer,
+        cases,
+        hint="make floats first; the centre becomes 0.5, half the width to each side 0 and 1; clip",
     )
 
 

@@ -15,7 +15,7 @@ from mammo_utils.show import figures
 
 INK, FAINT, OUTLINE = "#222222", "#5c5c5c", "#ffb000"
 SHAPE = 13 / 16  # width over height of the prepared image
-WIDTH, HEIGHT, HEAD, FOOT = 15.0, 4.4, 0.8, 1.35  # of a row of pictures and the text around it, inches
+WIDTH, HEIGHT, HEAD, FOOT = 15.0, 4.4, 0.8, 1.1  # of a row of pictures and the text around it, inches
 
 
 def _row(ratios: list[float]) -> tuple[Figure, np.ndarray]:
@@ -121,6 +121,7 @@ def branches(files: dict[str, tuple], columns: int = 5) -> Figure:
         counts, edges = np.histogram(stored, 60)
         curve.stairs(np.sqrt(counts / counts.max()), edges, fill=True, color="#DDDDDD", zorder=0)
         curve.set(ylim=(-0.03, 1.03), yticks=[0, 1], xticks=[0, ramp[-1]], title=name)
+        curve.set(xlabel="stored value" if column == 0 else "", ylabel="grey" if column == 0 else "")
         figures.image(picture, display.render(stored, ds)[0])
     for ax in axes.reshape(rows, 2, columns).transpose(1, 0, 2).reshape(2, -1)[:, len(files) :].flat:
         ax.set_axis_off()
@@ -128,7 +129,8 @@ def branches(files: dict[str, tuple], columns: int = 5) -> Figure:
 
 
 def window(values: np.ndarray, centre: float, width: float) -> Figure:
-    """A LINEAR window on values of interest (H×W): the ramp over their histogram, and the picture."""
+    """A LINEAR_EXACT window on values of interest (H×W): the ramp over their histogram, and the picture."""
+    values = np.asarray(values, float)  # differences of unsigned integers would wrap around
     figure, axes = figures.new(1, 2, size=(8, 3.6), width_ratios=(1.5, 1))
     left, right = axes[0]
     bins = np.linspace(0, 4096, 129)
@@ -138,8 +140,8 @@ def window(values: np.ndarray, centre: float, width: float) -> Figure:
     ramp.plot([0, centre - width / 2, centre + width / 2, 4095], [0, 0, 1, 1], color=figures.BLUE)
     ramp.set(ylabel="displayed grey (0 black, 1 white)", ylim=(-0.02, 1.02))
     shown = np.clip((values - centre) / width + 0.5, 0, 1)
-    lost = 100 * np.mean((shown == 0) | (shown == 1))
-    figures.image(right, shown, f"centre {centre:.0f}, width {width:.0f}: {lost:.0f} % cut to black or white")
+    black, white = 100 * np.mean(shown == 0), 100 * np.mean(shown == 1)
+    figures.image(right, shown, f"cut: {black:.0f} % to black, {white:.0f} % to white")
     return figure
 
 
@@ -147,8 +149,8 @@ def trap(shown: np.ndarray, right: np.ndarray, level: float) -> Figure:
     """An image that should have been inverted and was not, and what a threshold makes of both."""
     figure, axes = figures.new(1, 4, size=(10, 3.1))
     for (picture, mask), image, name in (
-        (axes[0, :2], shown, "not inverted"),
-        (axes[0, 2:], right, "inverted"),
+        (axes[0, :2], shown, "wrong: left as stored"),
+        (axes[0, 2:], right, "right: inverted"),
     ):
         figures.image(picture, image, name)
         figures.image(mask, image > level, f"above {level:.1f}: {100 * np.mean(image > level):.0f} % of all")

@@ -38,10 +38,11 @@ def sides(tables: dict[str, pd.DataFrame], *, women: int = 16) -> Figure:
     return figure
 
 
-def inflation(results: pd.DataFrame) -> Figure:
+def inflation(results: pd.DataFrame, seeds: dict[tuple, np.ndarray]) -> Figure:
     """AUC by kind of split for two labels, and its difference from the split by woman, with 95 % intervals.
 
     ``results``: rows (label, split); columns ``estimate, low, high`` and ``change, change_low, change_high``.
+    ``seeds`` {(label, split): AUC of each repeat}, drawn as small points.
     """
     labels = results.index.unique("label")
     figure, axes = new(len(labels), 2, size=(9, 1.9 * len(labels) + 0.4), sharex="col")
@@ -60,9 +61,13 @@ def inflation(results: pd.DataFrame) -> Figure:
             ax.set(
                 yticks=rows, yticklabels=[f"by {name}" for name in part.index], ylim=(-0.6, len(part) - 0.4)
             )
+        for row, name in zip(rows, part.index, strict=True):
+            left.scatter(
+                seeds[label, name], np.full(len(seeds[label, name]), row - 0.25), s=5, color="#888888"
+            )
         left.set_title(f"label: {label}", loc="left", fontweight="bold", color=INK)
         right.set_yticklabels([])
-    axes[-1, 0].set_xlabel("ROC-AUC (dotted: chance)")
+    axes[-1, 0].set_xlabel("ROC-AUC (dotted: chance; small: single repeats)")
     axes[-1, 1].set_xlabel("difference from the split by woman")
     return figure
 
@@ -81,7 +86,7 @@ def overlap(view: View) -> Figure:
     for mask, colour in ((a & b, (0.95, 0.95, 0.95)), (a & ~b, (0.9, 0.62, 0)), (b & ~a, (0.34, 0.7, 0.91))):
         colours[mask] = colour
     axes[0, 3].imshow(colours)
-    axes[0, 3].set(title=f"both white: Dice {segmentation.dice(a, b):.2f}", xticks=[], yticks=[])
+    axes[0, 3].set(title="white both, orange A only, blue B only", xticks=[], yticks=[])
     axes[0, 3].spines[:].set_visible(False)
     return figure
 
@@ -114,15 +119,18 @@ def threshold(view: View, level: float) -> Figure:
     return figure
 
 
-def bland_altman(measured, reference) -> Figure:
-    """Agreement of two measurements of percent density: scatter, and difference over mean with its limits."""
+def bland_altman(measured, reference, names: tuple[str, str]) -> Figure:
+    """Agreement of two measurements of percent density: scatter, and difference over mean with its limits.
+
+    ``names`` of the reference and of what was measured.
+    """
     measured, reference = np.asarray(measured), np.asarray(reference)
     bias, lower, upper = segmentation.agreement(measured, reference)
     figure, axes = new(1, 2, size=(9, 3.4))
     left, right = axes[0]
     left.plot([0, 100], [0, 100], color="#999999", lw=1)
     left.scatter(reference, measured, s=9, color=BLUE, alpha=0.5)
-    left.set(xlabel="reference (% dense)", ylabel="measured (% dense)", xlim=(0, 90), ylim=(0, 90))
+    left.set(xlabel=f"{names[0]} (% dense)", ylabel=f"{names[1]} (% dense)", xlim=(0, 90), ylim=(0, 90))
     right.scatter((measured + reference) / 2, measured - reference, s=9, color=BLUE, alpha=0.5)
     for value, name, style in ((bias, "bias", "-"), (lower, "limit", "--"), (upper, "limit", "--")):
         right.axhline(value, color=ORANGE, ls=style, lw=1.2)
@@ -134,14 +142,15 @@ def bland_altman(measured, reference) -> Figure:
             va="center",
             fontsize=8,
         )
-    right.set(xlabel="mean of both (% dense)", ylabel="measured − reference (points)")
+    right.set(xlabel="mean of both (% dense)", ylabel=f"{names[1]} − {names[0]} (points)")
     return figure
 
 
 def operating_point(probability, label, cut: float, *, prevalence: float) -> Figure:
     """Where one threshold stands on the ROC and on the precision–recall curve, and how the cases fall.
 
-    ``prevalence`` (0–1) weights the cases as if positives were that rare; the ROC curve does not notice.
+    ``prevalence`` (0–1) weights the cases as if positives were that rare; the ROC curve does not notice.  In
+    grey the precision of the cases as they are.
     """
     probability, label = np.asarray(probability, float), np.asarray(label)
     weights = classification.prevalence_weights(label, prevalence)
@@ -154,7 +163,7 @@ def operating_point(probability, label, cut: float, *, prevalence: float) -> Fig
     share = weights @ label / weights.sum()
     figure, axes = new(1, 3, size=(10, 3.3))
     bins = np.linspace(0, 1, 25)
-    for value, colour, name in ((0, BLUE, "without"), (1, RED, "with")):
+    for value, colour, name in ((0, BLUE, "negative"), (1, RED, "positive")):
         axes[0, 0].hist(probability[label == value], bins, density=True, color=colour, alpha=0.55, label=name)
     axes[0, 0].axvline(cut, color=INK, ls="dotted")
     axes[0, 0].legend(frameon=False, fontsize=8)
@@ -164,6 +173,8 @@ def operating_point(probability, label, cut: float, *, prevalence: float) -> Fig
     axes[0, 1].plot(alarms, sensitivity, "o", color=INK)
     area = classification.roc_auc(probability, label, weights=weights)
     axes[0, 1].set(xlabel="false positive rate", ylabel="sensitivity", title=f"ROC-AUC {area:.2f}")
+    plain = classification.pr(probability, label)
+    axes[0, 2].step(plain.recall, plain.precision, where="pre", color="#BBBBBB")
     axes[0, 2].step(pr.recall, pr.precision, where="pre", color=BLUE)
     axes[0, 2].axhline(share, color="#999999", lw=1, ls="dotted")
     axes[0, 2].plot(sensitivity, precision, "o", color=INK)

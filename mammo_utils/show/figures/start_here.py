@@ -7,6 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
+from mammo_utils.evaluation.segmentation import percent_density
 from mammo_utils.show.figures import BLUE, GREEN, INK, ORANGE, PINK, RED, SKY, image, new, outline
 from mammo_utils.synth.breast import View
 
@@ -18,12 +19,14 @@ def four_views(views: list[View]) -> Figure:
     for column, name in enumerate(("RCC", "LCC", "RMLO", "LMLO")):
         view = by_name[name]
         image(axes[0, column], view.image, f"{name[0]} {name[1:]}")
-        image(axes[1, column], view.image, f"{view.percent_density:.0f} % dense", span=(0, 1.35))
+        drawn = percent_density(view.reader_masks["A"], view.breast_mask)
+        title = f"dense: truth {view.percent_density:.0f} %, reader A {drawn:.0f} %"
+        image(axes[1, column], view.image, title, span=(0, 1.35))
         outline(axes[1, column], view.breast_mask, SKY, style="dotted")
         outline(axes[1, column], view.pectoral_mask, GREEN)
         outline(axes[1, column], view.reader_masks["A"], ORANGE)
-        outline(axes[1, column], view.lesion_mask, RED, width=2)
-    keys = (("breast", SKY), ("muscle", GREEN), ("dense tissue, reader A", ORANGE), ("lesion", RED))
+        outline(axes[1, column], view.lesion_mask, PINK, width=2.5)
+    keys = (("breast", SKY), ("muscle", GREEN), ("dense tissue, reader A", ORANGE), ("lesion", PINK))
     handles = [axes[1, 0].plot([], [], color=colour, label=name)[0] for name, colour in keys]
     figure.legend(handles=handles, loc="outside lower center", ncols=4, frameon=False)
     return figure
@@ -99,8 +102,8 @@ def _place(ax: Axes, pixels: np.ndarray, left: float, width: float, **options) -
 
 
 def _views(ax, views):
-    for number, view in enumerate(views):
-        _place(ax, view.image, 0.03 + 0.24 * number, 0.22)
+    for number, place in enumerate((2, 0, 3, 1)):  # as they hang: right breast on the left
+        _place(ax, views[place].image, 0.03 + 0.24 * number, 0.22)
 
 
 def _window(ax, views):
