@@ -4,15 +4,17 @@ A cache is a folder: ``images.raw`` (uint16) and ``mask_<name>.raw`` (bool) hold
 other, ``rows.jsonl`` says for each row of the table what became of it, ``table.csv`` and ``failures.csv`` are
 written when all rows are done.  One process appends, in the order of the table: first the pixels of a row,
 then its line.  What a killed run leaves behind is therefore whole up to the last line, and the next run goes
-on from there.
+on from there.  Where a row changed in between, the files are set aside in the folder ``earlier`` and written
+anew from there, so that only that row is decoded and ``images`` stays one plain memory map without gaps.
 """
 
 from __future__ import annotations
 
 import json
-import os
-from contextlib import ExitStack, contextmanager
+import shutil
+from contextlib import ExitStack
 from dataclasses import dataclass
+from operator import index
 from pathlib import Path
 
 import numpy as np
@@ -20,9 +22,7 @@ import pandas as pd
 from joblib import Parallel, delayed
 from tqdm import tqdm
 
-from mammo_utils.data import catalogs, rows, splits
-
-BLOCK = 256  # rows handed out at a time: bounds the results that wait for a slow one
+from mammo_utils.data import catalogs, journal, preprocess, rows, splits
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ class ImageCache:
         lines = [json.loads(line) for line in (directory / "rows.jsonl").read_text().splitlines()]
         geometry = [line["geometry"] for line in lines if "geometry" in line]
         shape, arrays = (len(geometry), *settings["size"]), {}
-        for file, kind in _files(settings).items():
+        for file, kind in journal.files_of(settings).items():
             there = np.memmap(directory / file, kind, "r", shape=shape) if geometry else np.empty(shape, kind)
             arrays[file.removesuffix(".raw")] = there
         images = arrays.pop("images")
@@ -91,18 +91,21 @@ class ImageCache:
 def build(table: pd.DataFrame, directory, *, size, workers: int = 1) -> ImageCache:
     """Prepare every image of ``table`` into the folder ``directory`` and open the result.
 
-    ``size`` (height, width) or the height alone, whose width is then ``size * 13 // 16``, as the phantom has
-    it. Masks above 127 of 255 count as set (some are lossy JPEG) and are brought to the image's frame.
+    ``size`` (height, width) or the height alone, whose width is then ``preprocess.width_for(size)``.  Masks
+    above 127 of 255 count as set (some are lossy JPEG) and are brought to the image's frame.
     ``workers`` processes by joblib, whose backend the caller may change.  Rows whose files cannot be read are
     listed in ``failures``; an error of the program itself stops the run.
 
     A run that was killed in whatever way is completed by calling ``build`` again, and ends with the same
-    bytes. Where a source file (path, size or time of change) or row differs from what is there, everything
-    from that row on is prepared again; rows appended to the table are the only new work.  Another size,
-    another set of masks or a change of the code that reads and prepares starts afresh.  Failed rows are tried
-    again each time.  A second process that builds in the same folder waits for the first.
+    bytes.  Rows that are new, whose files differ (path, size or time of change) or that failed and can be
+    read now are the only ones to be decoded; unless they stand at the end, the others are copied, for which
+    the disk must hold the cache twice for a while.  Another size, another set of masks or a change of the
+    code that reads and prepares starts afresh.  A second process that builds in the same folder waits for the
+    first.
+
+    Raises: ``ValueError`` for a size under 1×1; ``splits.SplitError`` for a split that a group crosses.
     """
-    height, width = (size, size * 13 // 16) if np.ndim(size) == 0 else size
+    height, width = map(index, (size, preprocess.width_for(size)) if np.ndim(size) == 0 else size)
     if min(height, width) < 1:
         raise ValueError(f"size must be at least 1×1 pixels, not {height}×{width}")
     if "split" in table:
@@ -113,10 +116,11 @@ def build(table: pd.DataFrame, directory, *, size, workers: int = 1) -> ImageCac
     settings = {"size": [height, width], "masks": [*named, "foreground_mask"], "code": rows.CODE}
     table = table.reset_index(drop=True)
     jobs = [rows.job_of(row, named, (height, width)) for row in table.to_dict("records")]
-    with _locked(directory):
-        done = _resume(directory, settings, jobs)
+    with journal.locked(directory):
+        done = journal.resume(directory, settings, jobs, workers)
         if len(done) < len(jobs):
             _prepare_all(directory, settings, jobs, done, workers)
+        shutil.rmtree(directory / journal.EARLIER, ignore_errors=True)
         failed = [
             {"image_id": job["image_id"], "path": job["path"], **line["failure"]}
             for job, line in zip(jobs, done, strict=True)
@@ -130,88 +134,41 @@ def build(table: pd.DataFrame, directory, *, size, workers: int = 1) -> ImageCac
 
 def _prepare_all(directory: Path, settings: dict, jobs: list[dict], done: list[dict], workers: int) -> None:
     """Append what is missing to the files of the cache and to ``done``."""
+    earlier = directory / journal.EARLIER
+    good = [line for line, _ in journal.lines_of(earlier, settings) if "geometry" in line]
+    known = {journal.key_of(line): (slot, line) for slot, line in enumerate(good)}
     with ExitStack() as stack:
-        files = {name: stack.enter_context(open(directory / name, "ab")) for name in _files(settings)}
-        journal = stack.enter_context(open(directory / "rows.jsonl", "a", encoding="utf-8"))
+        files = {
+            name: stack.enter_context(open(directory / name, "ab")) for name in journal.files_of(settings)
+        }
+        written = stack.enter_context(open(directory / "rows.jsonl", "a", encoding="utf-8"))
         pool = stack.enter_context(Parallel(n_jobs=workers, return_as="generator"))
         bar = stack.enter_context(
             tqdm(total=len(jobs), initial=len(done), desc="prepare", unit="image", disable=None)
         )
-        for start in range(len(done), len(jobs), BLOCK):
-            block = jobs[start : start + BLOCK]
-            results = pool(delayed(rows.prepare)(job) for job in block)
+        for start in range(len(done), len(jobs), journal.BLOCK):
+            block = jobs[start : start + journal.BLOCK]
+            results = pool(
+                delayed(_take)(job, known.get(journal.key_of(job)), earlier, settings) for job in block
+            )
             for job, (line, arrays) in zip(block, results, strict=True):
                 for name, array in arrays.items():
                     files[name].write(array.tobytes())
                     files[name].flush()
                 done.append({"source": job["source"], **line})
-                journal.write(json.dumps(done[-1]) + "\n")
-                journal.flush()
+                written.write(json.dumps(done[-1]) + "\n")
+                written.flush()
                 bar.update()
 
 
-def _resume(directory: Path, settings: dict, jobs: list[dict]) -> list[dict]:
-    """The lines of the rows that are there and still true; everything after them is cut off."""
-    settings_file, journal = directory / "settings.json", directory / "rows.jsonl"
-    earlier = json.loads(settings_file.read_text()) if settings_file.is_file() else settings
-    same = earlier == settings
-    text = journal.read_bytes() if same and journal.is_file() else b""
+def _take(job: dict, found: tuple | None, earlier: Path, settings: dict) -> tuple[dict, dict]:
+    """What ``rows.prepare`` gives, read from the files set aside where ``found`` (slot, line) is there."""
+    if found is None:
+        return rows.prepare(job)
+    slot, line = found
     area = settings["size"][0] * settings["size"][1]
-    sizes = {name: np.dtype(kind).itemsize * area for name, kind in _files(settings).items()}
-    room = min(_length(directory / name) // size for name, size in sizes.items())
-    kept, length = [], 0
-    for job, raw in zip(jobs, text.splitlines(keepends=True), strict=False):
-        if not raw.endswith(b"\n"):
-            break
-        line = json.loads(raw)
-        works = "geometry" in line
-        if line["source"] != job["source"] or (works and not room) or (not works and not _fails(job)):
-            break
-        room -= works
-        length += len(raw)
-        kept.append(line)
-    finished = same and len(kept) == len(jobs) and length == len(text)
-    if not (finished and (directory / "table.csv").is_file()):
-        (directory / "table.csv").unlink(missing_ok=True)  # unfinished from here on
-        _cut(journal, length)
-        for name in set(_files(earlier)) - set(sizes):
-            (directory / name).unlink(missing_ok=True)
-        for name, size in sizes.items():
-            _cut(directory / name, size * sum("geometry" in line for line in kept))
-        temporary = directory / "settings.json.part"
-        temporary.write_text(json.dumps(settings))
-        os.replace(temporary, settings_file)
-    return kept
-
-
-def _fails(job: dict) -> bool:
-    return "failure" in rows.prepare(job)[0]
-
-
-def _files(settings: dict) -> dict[str, type]:
-    masks = {f"mask_{column.removesuffix('_mask')}.raw": np.bool_ for column in settings["masks"]}
-    return {"images.raw": np.uint16, **masks}
-
-
-def _length(path: Path) -> int:
-    return path.stat().st_size if path.is_file() else 0
-
-
-def _cut(path: Path, length: int) -> None:
-    with open(path, "ab") as file:
-        file.truncate(length)
-
-
-@contextmanager
-def _locked(directory: Path):
-    """One builder at a time; the lock ends with the process that holds it, however that ends."""
-    with open(directory / ".lock", "w") as file:
-        if os.name == "nt":
-            import msvcrt
-
-            msvcrt.locking(file.fileno(), msvcrt.LK_LOCK, 1)
-        else:
-            import fcntl
-
-            fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+    arrays = {
+        name: np.fromfile(earlier / name, kind, area, offset=slot * area * np.dtype(kind).itemsize)
+        for name, kind in journal.files_of(settings).items()
+    }
+    return line, arrays

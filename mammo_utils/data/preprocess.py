@@ -12,7 +12,17 @@ from skimage.morphology import disk
 from mammo_utils.data import resample
 from mammo_utils.profile import choose
 
+ASPECT = (13, 16)  # width to height of an upright mammogram, in the phantom and where only a height is given
 COARSE = 256  # the breast is looked for on a picture with this longer side
+
+
+def width_for(height: int) -> int:
+    """The width in pixels that belongs to ``height`` where nothing else is said.
+
+    >>> width_for(256)
+    208
+    """
+    return height * ASPECT[0] // ASPECT[1]
 
 
 class NoBreastError(ValueError):
@@ -190,6 +200,7 @@ def prepare(image: np.ndarray, size: int | tuple[int, int], *, laterality: str |
     from. ``laterality`` (L, R or None) counts only where the picture does not show its chest wall.
 
     Raises
+        ValueError: ``image`` is not 2-D, ``size`` is under 1×1 or ``laterality`` is neither L, R nor None.
         NoBreastError: no breast is found; the message says why and what to do.
     """
     image = np.asarray(image, np.float32)
@@ -198,6 +209,8 @@ def prepare(image: np.ndarray, size: int | tuple[int, int], *, laterality: str |
     if laterality is not None:
         choose("laterality", laterality, ("L", "R"))
     height, width = (size, size) if np.ndim(size) == 0 else size
+    if min(height, width) < 1:
+        raise ValueError(f"size must be at least 1×1 pixels, not {height}×{width}")
     foreground = breast_foreground(image)
     flipped = _chest_wall_right(foreground, laterality)
     picture = np.where(foreground, image, np.float32(0))

@@ -37,7 +37,11 @@ def _stamp(path: str) -> tuple:
 
 
 def prepare(job: dict) -> tuple[dict, dict[str, np.ndarray]]:
-    """The line of a row for the journal and its arrays by file; no arrays for a file that cannot be read."""
+    """The line of a row for the journal and its arrays by file; no arrays for a file that cannot be read.
+
+    ``job`` is what ``job_of`` made of the row.  Raises: whatever is not the file's fault, with a note that
+    names the file.
+    """
     path, size = job["path"], job["size"]
     try:
         found = dicom.read(path, size=2 * max(size))  # the breast often fills only half of the image

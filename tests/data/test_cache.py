@@ -2,10 +2,10 @@
 
 import contextlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pandas as pd
@@ -31,8 +31,20 @@ def phantom(tmp_path_factory):
 @pytest.fixture
 def copied(phantom, tmp_path):
     """A folder of its own for tests that damage files; times of change are kept."""
-    subprocess.run(["cp", "-r", "--preserve=timestamps", str(phantom), str(tmp_path / "data")], check=True)
-    return tmp_path / "data"
+    return shutil.copytree(phantom, tmp_path / "data")
+
+
+@pytest.fixture
+def decoded(monkeypatch):
+    """The names of the files that are prepared, in order."""
+    names, prepare = [], rows.prepare
+
+    def noting(job):
+        names.append(os.path.basename(job["path"]).removesuffix(".dcm"))
+        return prepare(job)
+
+    monkeypatch.setattr(rows, "prepare", noting)
+    return names
 
 
 def contents(directory):
@@ -183,6 +195,80 @@ def test_a_repaired_file_joins_and_a_changed_one_is_prepared_again(copied, tmp_p
     np.testing.assert_array_equal(changed.images[6:], clean.images[6:])
 
 
+@pytest.mark.parametrize("row", [0, 5, 11])
+def test_a_touched_file_is_the_only_one_to_be_decoded(copied, tmp_path, decoded, row):
+    table = catalogs.load("phantom", copied)
+    cache.build(table, tmp_path / "cache", size=SIZE)
+    os.utime(table["path"][row], ns=(1, 1))
+    decoded.clear()
+    cache.build(table, tmp_path / "cache", size=SIZE)
+    assert decoded == [table["image_id"][row]]
+    cache.build(table, tmp_path / "clean", size=SIZE)
+    assert contents(tmp_path / "cache") == contents(tmp_path / "clean")
+
+
+def test_a_repaired_file_is_the_only_one_to_be_decoded_whatever_else_still_fails(copied, tmp_path, decoded):
+    table = catalogs.load("phantom", copied)
+    files = [copied / "images" / f"{table['image_id'][row]}.dcm" for row in (1, 7)]
+    whole = files[0].read_bytes()
+    for file in files:
+        truncate(file)
+    cache.build(table, tmp_path / "cache", size=SIZE)
+    before, inode = written(tmp_path / "cache"), (tmp_path / "cache" / "images.raw").stat().st_ino
+    decoded.clear()
+    assert len(cache.build(table, tmp_path / "cache", size=SIZE).failures) == 2
+    assert decoded == list(table["image_id"][[1, 7]])  # tried again, and nothing was written
+    assert written(tmp_path / "cache") == before
+    assert (tmp_path / "cache" / "images.raw").stat().st_ino == inode
+
+    files[0].write_bytes(whole)
+    decoded.clear()
+    assert len(cache.build(table, tmp_path / "cache", size=SIZE).failures) == 1
+    assert set(decoded) == set(table["image_id"][[1, 7]])
+    cache.build(table, tmp_path / "clean", size=SIZE)
+    assert contents(tmp_path / "cache") == contents(tmp_path / "clean")
+
+
+def test_rows_that_are_taken_out_put_in_or_moved_are_not_decoded_again(phantom, tmp_path, decoded):
+    table = catalogs.load("phantom", phantom)
+    cache.build(table.drop(index=4), tmp_path / "cache", size=SIZE)
+    decoded.clear()
+    other = table.drop(index=[0, 9])[::-1].reset_index(drop=True)
+    cache.build(other, tmp_path / "cache", size=SIZE)
+    assert decoded == [table["image_id"][4]]
+    cache.build(other, tmp_path / "clean", size=SIZE)
+    assert contents(tmp_path / "cache") == contents(tmp_path / "clean")
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_failed_rows_are_tried_again_by_the_workers(phantom, tmp_path, workers):
+    table = catalogs.load("phantom", phantom)
+    lost = table.assign(path=table["path"] + ".lost")
+    for _ in range(2):
+        assert len(cache.build(lost, tmp_path, size=SIZE, workers=workers).failures) == len(table)
+
+
+@pytest.mark.parametrize("damage", [b"\0" * 40, b"\xff\xfe{", b"12", b'{"source": ['])
+@pytest.mark.parametrize("line", [0, 4, 11])
+def test_a_line_that_a_power_loss_destroyed_ends_the_journal(phantom, tmp_path, damage, line):
+    table = catalogs.load("phantom", phantom)
+    cache.build(table, tmp_path, size=SIZE)
+    whole, journal = contents(tmp_path), tmp_path / "rows.jsonl"
+    lines = journal.read_bytes().splitlines()
+    journal.write_bytes(b"\n".join([*lines[:line], damage, *lines[line + 1 :], b""]))
+    cache.build(table, tmp_path, size=SIZE)
+    assert contents(tmp_path) == whole
+
+
+def test_settings_that_a_power_loss_destroyed_start_afresh(phantom, tmp_path):
+    table = catalogs.load("phantom", phantom)[:3]
+    cache.build(table, tmp_path, size=SIZE)
+    whole = contents(tmp_path)
+    (tmp_path / "settings.json").write_bytes(bytes(60))
+    cache.build(table, tmp_path, size=SIZE)
+    assert contents(tmp_path) == whole
+
+
 def test_rows_that_failed_for_want_of_a_decoder_join_once_it_is_there(phantom, tmp_path, monkeypatch):
     table = catalogs.load("phantom", phantom)
     with monkeypatch.context() as without:
@@ -252,14 +338,61 @@ def test_an_error_of_the_program_is_not_a_bad_file(phantom, tmp_path):
     assert cache.build(table, tmp_path, size=SIZE).failures.empty
     with pytest.raises(ValueError, match="size"):
         cache.build(table, tmp_path, size=0)
+    with pytest.raises(TypeError, match="integer"):
+        cache.build(table, tmp_path, size=48.5)
+
+
+@pytest.mark.parametrize("size", [np.int64(SIZE), np.array(SHAPE), (np.int32(SHAPE[0]), SHAPE[1])])
+def test_a_size_may_be_a_number_of_numpy(phantom, tmp_path, size):
+    built = cache.build(catalogs.load("phantom", phantom)[:2], tmp_path, size=size)
+    assert built.images.shape == (2, *SHAPE)
 
 
 CHILD = """
-import sys
+import json, os, signal, sys
 from mammo_utils.data import cache, catalogs
+
+def dying(value, dumps=json.dumps):
+    # Called between the pixels of a row and its line.
+    journal = sys.argv[2] + "/rows.jsonl"
+    if isinstance(value, dict) and "geometry" in value and open(journal).read().count("\\n") == dies_after:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return dumps(value)
+
+if len(sys.argv) > 4:
+    dies_after, json.dumps = int(sys.argv[4]), dying
 table = catalogs.read(sys.argv[1])
 cache.build(table, sys.argv[2], size=48, workers=int(sys.argv[3]))
 """
+
+
+def kill_after(rows_there, listed, directory, workers=1):
+    child = subprocess.Popen(
+        [sys.executable, "-c", CHILD, str(listed), str(directory), str(workers), str(rows_there)],
+        stderr=subprocess.DEVNULL,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        start_new_session=True,
+    )
+    assert child.wait() == -signal.SIGKILL
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(child.pid, signal.SIGKILL)  # its workers, which would wait five minutes for more work
+
+
+def test_a_run_killed_while_it_takes_over_what_is_there_loses_nothing(copied, tmp_path, decoded):
+    table = catalogs.load("phantom", copied)
+    listed = catalogs.write(table, tmp_path / "table.csv")
+    cache.build(table, tmp_path / "cache", size=SIZE)
+    os.utime(table["path"][1], ns=(1, 1))
+    for rows_there in (0, 6):
+        kill_after(rows_there, listed, tmp_path / "cache")
+        with pytest.raises(FileNotFoundError):
+            cache.ImageCache.open(tmp_path / "cache")
+    os.utime(table["path"][3], ns=(1, 1))  # and once more behind what was done
+    decoded.clear()
+    cache.build(table, tmp_path / "cache", size=SIZE)
+    assert decoded == [table["image_id"][3]]
+    cache.build(table, tmp_path / "clean", size=SIZE)
+    assert contents(tmp_path / "cache") == contents(tmp_path / "clean")
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -268,22 +401,9 @@ def test_a_killed_run_resumes_and_ends_with_the_same_bytes(phantom, tmp_path, wo
     listed = catalogs.write(table, tmp_path / "table.csv")
     cache.build(table, tmp_path / "whole", size=SIZE)
     whole, journal = contents(tmp_path / "whole"), tmp_path / "killed" / "rows.jsonl"
-    for rows_there in (1, 40, 90):
-        child = subprocess.Popen(
-            [sys.executable, "-c", CHILD, str(listed), str(journal.parent), str(workers)],
-            stderr=subprocess.DEVNULL,
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
-            start_new_session=True,
-        )
-        while child.poll() is None:
-            if journal.is_file() and journal.read_bytes().count(b"\n") >= rows_there:
-                child.send_signal(signal.SIGKILL)
-                break
-            time.sleep(0.0005)
-        assert child.wait() == -signal.SIGKILL
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(child.pid, signal.SIGKILL)  # its workers, which would wait five minutes for more work
-        assert rows_there <= journal.read_bytes().count(b"\n") < len(table)
+    for rows_there in (0, 40, 90):
+        kill_after(rows_there, listed, journal.parent, workers)
+        assert journal.read_bytes().count(b"\n") == rows_there
     assert not (journal.parent / "table.csv").exists()
     cache.build(table, journal.parent, size=SIZE, workers=workers)
     assert contents(journal.parent) == whole

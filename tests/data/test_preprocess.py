@@ -236,3 +236,9 @@ def test_enlarging_is_linear_between_pixel_centres():
     ramp = np.tile(np.arange(8, dtype=np.float32), (3, 1))
     enlarged = resample.resize(ramp, (3, 32))
     np.testing.assert_allclose(enlarged[0, 2:-2], np.arange(2, 30) / 4 - 0.375, atol=1e-5)
+
+
+@pytest.mark.parametrize("size", [0, -3, (0, 40), (40, 0)])
+def test_a_size_without_pixels_is_refused(size):
+    with pytest.raises(ValueError, match="at least 1×1 pixels"):
+        preprocess.prepare(np.zeros((50, 40), np.float32), size)
