@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 
 from mammo_utils.data import catalogs
+from mammo_utils.data.catalogs import phantom
 
 DESIGN = """
 dataset image_id path patient_id exam_id laterality view cancer birads density percent_density breast_mask
@@ -216,6 +217,52 @@ def test_an_image_that_is_listed_twice_is_an_error(rsna):
     (rsna / "train.csv").write_text(text + text.splitlines()[1] + "\n")
     with pytest.raises(catalogs.CatalogError, match="1 images are listed more than once"):
         catalogs.load("rsna", rsna)
+
+
+def test_values_that_a_column_cannot_have_are_listed_in_one_error(rsna):
+    text = (rsna / "train.csv").read_text()
+    text = text.replace("1,10006,462822612,L,CC,61.0,0,", "1,10006,462822612,LEFT,CC,61.0,7,")
+    text = text.replace("AT,,1,1,1,2,0,,", "AT,,ill,1,1,9,0,Z,")
+    (rsna / "train.csv").write_text(text)
+    with pytest.raises(catalogs.CatalogError) as caught:
+        catalogs.load("rsna", rsna)
+    said = sorted(caught.value.problems)
+    assert said[0].startswith("1 images have birads '9'; it can be 0, 1,")
+    assert said[1:] == [
+        "1 images have density 'Z'; it can be A, B, C, D",
+        "1 images have laterality 'LEFT'; it can be L, R",
+        "2 images have cancer '7', 'ill'; it can be 0, 1",
+    ]
+
+
+@pytest.mark.parametrize("value", ["abc", "104", "-1"])
+def test_a_percent_density_that_is_none_is_named(density, value):
+    (density / "train.csv").write_text(f"Filename,Density\naaa.jpg,23.75\nccc.jpg,{value}\n")
+    with pytest.raises(catalogs.CatalogError, match=rf"1 images have percent_density '{value}'.*0 to 100"):
+        catalogs.load("density", density)
+
+
+def test_a_corner_that_is_no_number_and_unknown_phrases_are_named(vindr):
+    findings, breasts = vindr / "finding_annotations.csv", vindr / "breast-level_annotations.csv"
+    findings.write_text(findings.read_text().replace("BI-RADS 4,1,2,3,4", "BI-RADS 4,1,a,3,4"))
+    breasts.write_text(breasts.read_text().replace("BI-RADS 1,,", "BI-RADS 8,DENSITY E,"))
+    with pytest.raises(catalogs.CatalogError) as caught:
+        catalogs.load("vindr", vindr)
+    said = "\n".join(caught.value.problems)
+    assert len(caught.value.problems) == 3
+    for part in ("1 images have boxes", "four numbers", "birads '8'", "density 'E'"):
+        assert part in said
+
+
+@pytest.mark.parametrize("boxes", ["a", "[[1, 2, 3]]", "[1, 2, 3, 4]", '[[1, 2, 3, "x"]]', "3"])
+def test_phantom_boxes_that_are_none_are_named(tmp_path, boxes):
+    columns = [*phantom.REQUIRED]
+    values = dict.fromkeys(columns, "x") | {"path": "images/a.dcm", "laterality": "L", "view": "CC"}
+    values |= {"cancer": 0, "birads": 1, "density": "A", "percent_density": 3, "age": 50, "boxes": boxes}
+    pd.DataFrame([values]).to_csv(tmp_path / "phantom.csv", index=False)
+    touch(tmp_path / "images" / "a.dcm")
+    with pytest.raises(catalogs.CatalogError, match="1 images have boxes"):
+        catalogs.load("phantom", tmp_path)
 
 
 def test_a_table_survives_writing_and_reading(vindr, tmp_path):

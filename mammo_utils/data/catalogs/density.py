@@ -51,7 +51,7 @@ def load(root) -> pd.DataFrame:
 
     listed = tables["train.csv"]
     stem = listed["Filename"].str.replace(r"\.jpe?g$", "", regex=True)
-    frame = pd.DataFrame({"image_id": stem, "percent_density": pd.to_numeric(listed["Density"])})
+    frame = pd.DataFrame({"image_id": stem, "percent_density": listed["Density"]})
     frame = frame.merge(vindr.breasts(annotations[vindr.BREASTS], original), on="image_id", how="left")
     if frame["patient_id"].isna().any():
         count = int(frame["patient_id"].isna().sum())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 import warnings
@@ -41,6 +42,8 @@ COLUMNS = {
     "reader_A_mask": "string",
     "reader_B_mask": "string",
 }
+KNOWN = {"laterality": ("L", "R"), "view": ("CC", "MLO", "other"), "density": tuple("ABCD")}
+KNOWN |= {"cancer": (0, 1), "birads": tuple(range(7))}
 MASKS = [column for column in COLUMNS if column.endswith("_mask")]
 
 
@@ -110,21 +113,26 @@ def tidy(frame: pd.DataFrame, source: Source, root) -> pd.DataFrame:
     """The shared columns in the shared order, missing ones filled with NA, without images that are not on
     disk.
 
-    A listed image that is absent is left out, an absent mask becomes NA; one warning counts both.
+    ``cancer``, ``birads`` and ``percent_density`` may be text as the file has it.  A listed image that is
+    absent is left out, an absent mask becomes NA; one warning counts both.
 
-    Raises: ``CatalogError`` when an image is listed twice or when no listed image exists.
+    Raises: ``CatalogError`` with every column that holds a value it cannot have (``KNOWN``, 0–100 percent,
+    boxes of four numbers), when an image is listed twice or when no listed image exists.
     """
     root = Path(root)
+    problems = [text for column in frame if (text := _unknown(column, frame[column]))]
+    if frame["image_id"].duplicated().any():
+        problems.append(f"{int(frame['image_id'].duplicated().sum())} images are listed more than once")
+    if problems:
+        raise CatalogError(source, root, problems)
     table = pd.DataFrame(index=range(len(frame)))
     for column, kind in COLUMNS.items():
         empty = float("nan") if kind == "float64" else pd.NA
         values = frame[column] if column in frame else [empty] * len(frame)
         known = [value if isinstance(value, tuple) or pd.notna(value) else empty for value in values]
-        table[column] = pd.Series(known, dtype="object").astype(kind)
+        known = pd.Series(known, dtype="object")
+        table[column] = (known if kind in ("string", "object") else pd.to_numeric(known)).astype(kind)
     table["dataset"] = pd.Series(source.name, index=table.index, dtype="string")
-    if table["image_id"].duplicated().any():
-        count = int(table["image_id"].duplicated().sum())
-        raise CatalogError(source, root, [f"{count} images are listed more than once"])
 
     there = _on_disk(table["path"])
     absent = list(table["path"][~there])
@@ -144,6 +152,31 @@ def tidy(frame: pd.DataFrame, source: Source, root) -> pd.DataFrame:
             stacklevel=3,
         )
     return table
+
+
+def _unknown(column: str, values: pd.Series) -> str:
+    """What is wrong with the values of a column, in words; empty where nothing is."""
+    values = values[[isinstance(value, tuple) or pd.notna(value) for value in values]].astype("object")
+    if column == "boxes":
+        good, wanted = values.map(_are_boxes), "four numbers a box"
+    elif column == "percent_density":
+        good, wanted = pd.to_numeric(values, errors="coerce").between(0, 100), "0 to 100"
+    elif column in KNOWN:
+        numbers = COLUMNS[column] == "Int64"
+        good = (pd.to_numeric(values, errors="coerce") if numbers else values).isin(KNOWN[column])
+        wanted = ", ".join(map(str, KNOWN[column]))
+    else:
+        return ""
+    bad = values[~good.astype(bool)]
+    examples = ", ".join(sorted({repr(value) for value in bad})[:3])
+    return f"{len(bad)} images have {column} {examples}; it can be {wanted}" if len(bad) else ""
+
+
+def _are_boxes(boxes) -> bool:
+    try:
+        return all(len(box) == 4 and all(map(math.isfinite, box)) for box in boxes)
+    except TypeError:
+        return False
 
 
 def _on_disk(paths: pd.Series) -> pd.Series:

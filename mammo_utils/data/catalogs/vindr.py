@@ -54,8 +54,8 @@ def breasts(listed: pd.DataFrame, root: Path) -> pd.DataFrame:
             "exam_id": listed["study_id"],
             "laterality": listed["laterality"],
             "view": listed["view_position"].where(listed["view_position"].isin(["CC", "MLO"]), "other"),
-            "birads": integer(last_word(listed["breast_birads"], "[0-6]")),
-            "density": last_word(listed["breast_density"], "[A-D]"),
+            "birads": last_word(listed["breast_birads"], r"\S+"),
+            "density": last_word(listed["breast_density"], r"\S+"),
             "official_split": listed["split"],
             "group": listed["study_id"],
         }
@@ -64,7 +64,7 @@ def breasts(listed: pd.DataFrame, root: Path) -> pd.DataFrame:
 
 def _boxes(findings: pd.DataFrame) -> dict:
     drawn = findings.dropna(subset=CORNERS)
-    corners = drawn[CORNERS].astype("float64").round(2)
+    corners = drawn[CORNERS].apply(pd.to_numeric, errors="coerce").astype("float64").round(2)
     rows = zip(drawn["image_id"], corners.itertuples(index=False, name=None), strict=True)
     found = {}
     for image, box in rows:
