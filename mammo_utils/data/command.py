@@ -10,6 +10,7 @@ from mammo_utils import profile
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of ``prepare`` to its parser."""
     from mammo_utils.data.catalogs import NAMES
 
     parser.add_argument("name", choices=NAMES, help="which data set: %(choices)s", metavar="NAME")
@@ -26,7 +27,10 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(options: argparse.Namespace) -> int:
-    """Load the table, split it by woman, audit it and decode every image once; a second run resumes."""
+    """Load the table, split it by woman, audit the split by its keys and decode every image once.
+
+    A second run resumes.  Returns the exit status: 1 where the folder is not the data set.
+    """
     from mammo_utils.data import cache, catalogs, splits
 
     try:
@@ -37,6 +41,9 @@ def main(options: argparse.Namespace) -> int:
     # Rare labels first: cancer decides how the splits must be mixed, density where nobody marked cancer.
     stratify = [column for column in ("cancer", "density") if table[column].notna().any()]
     table = splits.split(table, stratify=stratify[:1], seed=options.seed)
+    leaks = splits.audit(table, pixels=False)["kind"].value_counts()
+    kinds = "".join(f", {kind} {count}" for kind, count in leaks.items())
+    print(f"audit by group, woman, exam and breast: {leaks.sum()} leaks{kinds}")
     built = cache.build(table, options.out, size=options.size, workers=options.workers)
     print(f"{len(built.table)} images of {built.table['group'].nunique()} women in {options.out}")
     print(built.table.groupby("split")["group"].nunique().rename("women").to_string())

@@ -38,6 +38,8 @@ def of_table(table, images=None) -> tuple[np.ndarray, np.ndarray]:
     """Digest (hexadecimal, empty where a file cannot be read) and description of every row's image.
 
     ``images`` (N×H×W) saves reading the files again.  Files that cannot be read are counted in one warning.
+
+    Raises: ``ValueError`` where ``images`` and ``table`` differ in length.
     """
     if images is not None and len(images) != len(table):
         raise ValueError(f"{len(images)} images for {len(table)} rows: pass the images of exactly these rows")

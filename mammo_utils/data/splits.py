@@ -33,7 +33,8 @@ def split(
     are sorted by stratum and then by a hash of seed and name, and each goes in turn to the split that lags
     furthest behind its share.
 
-    Raises: ``ValueError`` for fractions that do not sum to one; ``SplitError`` for rows without a group.
+    Raises: ``ValueError`` for fractions that do not sum to one; ``SplitError`` for rows without a group and
+    for a column that the table does not have.
 
     >>> table = pd.DataFrame({"group": list("aabbccddee"), "cancer": [0, 1, 0, 0, 0, 0, 0, 0, 1, 0]})
     >>> parts = split(table, stratify="cancer", fractions={"train": 0.6, "test": 0.4})
@@ -42,11 +43,12 @@ def split(
     """
     if any(share <= 0 for share in fractions.values()) or abs(sum(fractions.values()) - 1) > 1e-9:
         raise ValueError(f"fractions must be positive and sum to 1, not {fractions}")
+    columns = [stratify] if isinstance(stratify, str) else list(stratify or [])
+    _need(table, group, *columns)
     if table[group].isna().any():
         raise SplitError(
             f"{int(table[group].isna().sum())} rows have no {group}: they cannot be kept together"
         )
-    columns = [stratify] if isinstance(stratify, str) else list(stratify or [])
     groups = (
         table.groupby(group)[columns].agg(_of_group) if columns else pd.DataFrame(index=table[group].unique())
     )
@@ -60,6 +62,14 @@ def split(
         counts[behind] += 1
         chosen[name] = names[behind]
     return table.assign(split=table[group].map(chosen).astype("string"))
+
+
+def _need(table: pd.DataFrame, *columns: str) -> None:
+    absent = [column for column in columns if column not in table]
+    if absent:
+        remedy = "; make a split with splits.split(table)" if "split" in absent else ""
+        there = ", ".join(map(str, table.columns))
+        raise SplitError(f"the table has no column {', '.join(absent)}; it has: {there}{remedy}")
 
 
 def _of_group(values: pd.Series):
@@ -110,7 +120,11 @@ def audit(table: pd.DataFrame, *, pixels: bool = True, images=None) -> pd.DataFr
     ``pixels=False`` leaves the last two out; otherwise files are read at a small size, or ``images`` (N×H×W,
     such as ``ImageCache.images`` of the same rows) are used.  Pixels that differ only because two codecs
     rounded differently count as near-identical.
+
+    Raises: ``SplitError`` for a table without a split or another column that is compared; ``ValueError`` for
+    ``images`` of other rows.
     """
+    _need(table, "split", "image_id", "group", "patient_id", "exam_id", "laterality", *["path"] * pixels)
     table = table.reset_index(drop=True)
     side = table["patient_id"] + "/" + table["laterality"]
     leaks = []

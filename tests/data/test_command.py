@@ -1,3 +1,6 @@
+import shutil
+
+import pandas as pd
 import pytest
 
 from mammo_utils.__main__ import main
@@ -21,6 +24,7 @@ def test_prepare_splits_and_caches_and_does_it_again_from_what_is_there(root, tm
     assert prepare(root, tmp_path / "cache") == 0
     said = capsys.readouterr().out
     assert "40 images of 10 women" in said
+    assert "audit by group, woman, exam and breast: 0 leaks\n" in said
     built = ImageCache.open(tmp_path / "cache")
     assert built.images.shape[:2] == (40, 48)
     table = splits.check(built.table)
@@ -29,6 +33,15 @@ def test_prepare_splits_and_caches_and_does_it_again_from_what_is_there(root, tm
     assert len(times) > 1
     assert prepare(root, tmp_path / "cache") == 0
     assert [path.stat().st_mtime_ns for path in sorted((tmp_path / "cache").glob("*.raw"))] == times
+
+
+def test_prepare_tells_of_women_who_share_an_exam(root, tmp_path, capsys):
+    folder = shutil.copytree(root, tmp_path / "data")
+    listed = pd.read_csv(folder / "phantom.csv")
+    listed.assign(exam_id="the same").to_csv(folder / "phantom.csv", index=False)
+    assert prepare(folder, tmp_path / "cache") == 0
+    # train and valid, train and test, valid and test
+    assert "audit by group, woman, exam and breast: 3 leaks, exam 3\n" in capsys.readouterr().out
 
 
 def test_prepare_reports_a_folder_that_is_not_the_data_set(tmp_path, capsys):

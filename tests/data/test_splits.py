@@ -237,3 +237,22 @@ def test_the_real_films_are_told_apart(phantom):
     paths = sorted(map(str, (Path(samples) / "ddsm_density" / "images").iterdir()))
     table = women(len(paths), views=("R MLO",)).assign(path=paths, split=[f"s{i}" for i in range(len(paths))])
     assert kinds(table) == {}
+
+
+@pytest.mark.parametrize(
+    "options", [{"stratify": "canser"}, {"stratify": ["cancer", "canser"]}, {"group": "canser"}]
+)
+def test_a_column_that_is_not_there_is_named_with_those_that_are(options):
+    with pytest.raises(splits.SplitError, match=r"no column canser; it has: image_id, .*cancer, group$"):
+        splits.split(women(3), **options)
+
+
+def test_an_audit_needs_a_split_and_its_keys():
+    with pytest.raises(splits.SplitError, match=r"no column split; it has: image_id.*splits\.split\(table\)"):
+        splits.audit(women(3))
+    table = splits.split(women(3))
+    with pytest.raises(splits.SplitError, match=r"no column exam_id; it has"):
+        splits.audit(table.drop(columns="exam_id"), pixels=False)
+    with pytest.raises(splits.SplitError, match=r"no column path; it has"):
+        splits.audit(table.drop(columns="path"))
+    assert splits.audit(table.drop(columns="path"), pixels=False).empty
