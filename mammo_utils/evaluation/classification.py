@@ -87,6 +87,10 @@ def pf1(probability, label, *, weights=None) -> float:
     It is the harmonic mean of probabilistic precision Σ(p·y)/Σp and recall Σ(p·y)/Σy, so it rewards
     calibrated, decided probabilities and not only their order.
 
+    Raises ``ValueError`` for scores outside 0–1 and as `roc` does.
+
+    Source: Yacouby and Axman, Eval4NLP 2020, 10.18653/v1/2020.eval4nlp-1.9.
+
     >>> pf1([1.0, 0.5, 0.0], [1, 0, 0])
     0.8
     """
@@ -104,9 +108,13 @@ def sensitivity_at(probability, label, *, specificity: float = 0.9, weights=None
 
     The threshold is the best one on these very cases: a clinic would have to fix it on others first.
 
+    Raises ``ValueError`` for a specificity outside 0–1 and as `roc` does.
+
     >>> sensitivity_at([0.9, 0.4, 0.4, 0.1], [1, 1, 0, 0], specificity=0.9)
     0.5
     """
+    if not 0 <= specificity <= 1:
+        raise ValueError(f"specificity must lie between 0 and 1, not {specificity}")
     curve = roc(probability, label, weights=weights)
     if np.isnan(curve.false_positive_rate[0]):
         return float("nan")

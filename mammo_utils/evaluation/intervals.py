@@ -69,7 +69,8 @@ def paired(statistic: Callable, a, b, *arrays, groups, **options) -> Interval:
 
 def _resamples(groups, *, n: int, seed: int, stratify, rows: list[int]):
     """Yield ``n`` arrays of row numbers, each made of whole groups."""
-    codes, names = pd.factorize(np.asarray(groups), sort=True)
+    # A Series keeps what is missing: numpy would turn it into the woman "nan" among strings.
+    codes, names = pd.factorize(pd.Series(groups), sort=True)
     if any(length != len(codes) for length in rows):
         raise ValueError(f"arrays have {rows} rows but groups has {len(codes)}")
     if (codes < 0).any():

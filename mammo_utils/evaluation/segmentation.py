@@ -58,12 +58,18 @@ def agreement(measured, reference) -> Agreement:
     The bias is the mean of measured - reference; the limits lie 1.96 sample standard deviations to its sides.
     The intervals of all three come from ``bootstrap(agreement, measured, reference, groups=women)``.
 
+    Raises ``ValueError`` for unequal lengths and for fewer than two images.
+
     Source: Bland and Altman, Lancet 327 (1986) 307.
 
     >>> [round(float(x), 2) for x in agreement([11, 22, 33], [10, 20, 30])]
     [2.0, 0.04, 3.96]
     """
-    difference = np.asarray(measured, float) - np.asarray(reference, float)
+    measured, reference = np.asarray(measured, float), np.asarray(reference, float)
+    if measured.shape != reference.shape or measured.ndim != 1 or len(measured) < 2:
+        shapes = f"{measured.shape} and {reference.shape}"
+        raise ValueError(f"measured and reference must be of one length of two or more, not {shapes}")
+    difference = measured - reference
     bias, spread = difference.mean(), 1.96 * difference.std(ddof=1)
     return Agreement(bias, bias - spread, bias + spread)
 
@@ -89,8 +95,13 @@ def scores(
 
     Rows: ``dice``, and with ``breast`` ``density_mae`` (mean absolute error) and ``density_bias`` (mean of
     predicted - true).  Columns: ``estimate``, ``low``, ``high``.
+
+    Raises ``ValueError`` for masks that are not N×H×W of one shape, weights that are negative or all zero, an
+    empty true breast, and as `bootstrap` does.
     """
     columns = {"dice": dice(prediction, target)}
+    if np.ndim(prediction) != 3:
+        raise ValueError(f"masks must be N×H×W, not {np.shape(prediction)}; give one image as mask[None]")
     if breast is not None:
         own = breast if predicted_breast is None else predicted_breast
         error = np.nan_to_num(percent_density(prediction, own)) - percent_density(target, breast)
@@ -99,6 +110,8 @@ def scores(
         columns |= {"density_mae": np.abs(error), "density_bias": error}
     values = np.stack(list(columns.values()), axis=1)
     weights = np.ones(len(values)) if weights is None else np.asarray(weights, float)
+    if weights.shape != (len(values),) or not (weights >= 0).all() or weights.sum() == 0:
+        raise ValueError(f"weights must be {len(values)} numbers, none negative and not all zero")
 
     def means(values, weights):
         return weights @ values / weights.sum()

@@ -120,6 +120,12 @@ def test_bad_input_is_named(probability, label, weights, words):
         roc_auc(probability, label, weights=weights)
 
 
+@pytest.mark.parametrize("specificity", [90, -0.1, np.nan])
+def test_a_specificity_in_percent_is_refused(specificity):
+    with pytest.raises(ValueError, match="between 0 and 1"):
+        sensitivity_at([0.9, 0.1], [1, 0], specificity=specificity)
+
+
 def test_pf1_refuses_logits():
     with pytest.raises(ValueError, match="not logits"):
         pf1([-2.0, 3.0], [0, 1])

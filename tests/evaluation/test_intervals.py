@@ -1,4 +1,5 @@
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -128,3 +129,10 @@ def test_several_statistics_share_their_resamples():
 def test_bad_groups_are_named(values, groups, words):
     with pytest.raises(ValueError, match=words):
         bootstrap(np.mean, values, groups=np.array(groups, dtype=object), n=10)
+
+
+@pytest.mark.parametrize("missing", [np.nan, None, pd.NA, float("nan")])
+@pytest.mark.parametrize("kind", [list, pd.Series])
+def test_a_missing_woman_among_strings_is_not_a_woman_called_nan(missing, kind):
+    with pytest.raises(ValueError, match="1 rows have no group"):
+        bootstrap(np.mean, [1, 2, 3], groups=kind(["a", missing, "b"]), n=10)

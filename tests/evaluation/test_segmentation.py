@@ -121,3 +121,22 @@ def test_an_empty_true_breast_is_named():
     breast = np.stack([mask[0], ~mask[0]])
     with pytest.raises(ValueError, match=r"empty for images \[1\]"):
         scores(mask, mask, groups=[1, 2], breast=breast)
+
+
+@pytest.mark.parametrize(("a", "b"), [([1, 2, 3], [1]), ([1, 2, 3], 1), ([1], [1]), ([[1, 2]], [[1, 2]])])
+def test_agreement_needs_pairs(a, b):
+    with pytest.raises(ValueError, match="of one length of two or more"):
+        agreement(a, b)
+
+
+def test_one_image_is_not_a_stack():
+    mask = np.ones((2, 2), bool)
+    with pytest.raises(ValueError, match=r"N×H×W, not \(2, 2\)"):
+        scores(mask, mask, groups=[1, 2])
+
+
+@pytest.mark.parametrize("weights", [[1, -1], [1, np.nan], [0, 0], [1, 1, 1], 1])
+def test_bad_weights_are_refused(weights):
+    mask = np.ones((2, 2, 2), bool)
+    with pytest.raises(ValueError, match="weights must be 2 numbers"):
+        scores(mask, mask, groups=[1, 2], weights=weights)
