@@ -69,9 +69,12 @@ def write(
     for odd ones; see ``files.write_view`` for what differs by vendor.  All files are the same for any number
     of ``workers``; tables that are already there are replaced.
 
-    Raises: ``ValueError`` for an unknown layout.
+    Raises: ``ValueError`` for an unknown layout or no patients.
     """
     one_woman, tables = LAYOUTS[choose("layout", layout, LAYOUTS)]
+    patients = [int(patient) for patient in patients]
+    if not patients:
+        raise ValueError("no patients to write; give their numbers, such as cohort('train')[:10]")
     root = Path(root)
     root.mkdir(parents=True, exist_ok=True)
 
@@ -80,5 +83,5 @@ def write(
         records = one_woman(root, views, (seed, patient, size))
         return [{"cohort": cohort_of(patient), **record} for record in records]
 
-    done = Parallel(n_jobs=workers)(delayed(one)(int(patient)) for patient in patients)
+    done = Parallel(n_jobs=workers)(delayed(one)(patient) for patient in patients)
     return tables(root, [record for records in done for record in records])

@@ -16,7 +16,7 @@ from pydicom.uid import (
     SecondaryCaptureImageStorage,
 )
 
-from mammo_utils.synth.breast import View
+from mammo_utils.synth.breast import VENDORS, View
 
 NAMESPACE = uuid.uuid5(uuid.NAMESPACE_OID, "mammo_utils phantom")
 BITS = 12
@@ -90,7 +90,7 @@ def write_view(path: Path, view: View, *, names: tuple, patient_id: str, compres
         ds.PatientOrientation = [ahead, down]
         ds.PatientAge = f"{view.age:03d}Y"
 
-    white_is_low = view.vendor == 1
+    white_is_low = VENDORS[view.vendor].monochrome1
     ds.PhotometricInterpretation = "MONOCHROME1" if white_is_low else "MONOCHROME2"
     ds.PresentationLUTShape = "INVERSE" if white_is_low else "IDENTITY"
     ds.PixelIntensityRelationship = "LOG"

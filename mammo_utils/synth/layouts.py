@@ -69,6 +69,7 @@ def phantom(root: Path, views: list[View], names: Names) -> list[dict]:
 
 
 def phantom_tables(root: Path, records: list[dict]) -> Path:
+    """phantom.csv, a row an image."""
     return write_csv(root / "phantom.csv", records)
 
 
@@ -76,7 +77,8 @@ def rsna(root: Path, views: list[View], names: Names) -> list[dict]:
     """train_images/<patient_id>/<image_id>.dcm; side, view and age stand in train.csv only.
 
     Vendor 0 stands at site 1, the others at site 2, which reports no density.  BIRADS (0 recall, 1, 2) is
-    blank for every second woman, ages and machines are written as RSNA writes them.
+    blank for every second woman, ages and machines are written as RSNA writes them.  A difficult negative is
+    a breast without cancer that was recalled or called suspicious (BI-RADS 0, 4 or 5).
     """
     records = []
     _, patient, _ = names
@@ -86,19 +88,21 @@ def rsna(root: Path, views: list[View], names: Names) -> list[dict]:
         write_view(path, view, names=names, patient_id=str(patient), compress=patient % 2 == 1, tags=False)
         record = {"site_id": site, "patient_id": patient, "image_id": image, "laterality": view.laterality}
         record |= {"view": view.view, "age": f"{view.age}.0", "cancer": int(view.cancer)}
-        record |= {"biopsy": int(view.birads >= 4), "invasive": int(view.cancer and patient % 4 > 0)}
+        record["biopsy"] = int(view.cancer or view.birads >= 4)
+        record["invasive"] = int(view.cancer and patient % 4 > 0)
         record["BIRADS"] = "" if patient % 2 else f"{0 if view.birads >= 4 else view.birads}.0"
         record |= {
             "implant": 0,
             "density": view.density if site == 1 else "",
             "machine_id": 29 + 20 * view.vendor,
         }
-        record["difficult_negative_case"] = view.birads >= 4 and not view.cancer
+        record["difficult_negative_case"] = not view.cancer and view.birads in (0, 4, 5)
         records.append(record)
     return records
 
 
 def rsna_tables(root: Path, records: list[dict]) -> Path:
+    """train.csv, a row an image."""
     columns = [column for column in records[0] if column != "cohort"]
     return write_csv(root / "train.csv", records, columns=columns)
 
@@ -126,6 +130,7 @@ def vindr(root: Path, views: list[View], names: Names) -> list[dict]:
 
 
 def vindr_tables(root: Path, records: list[dict]) -> Path:
+    """Breast-level annotations and metadata with a row an image, finding annotations with a row a finding."""
     shared = ["study_id", "series_id", "laterality", "image_id", "view_position", "height", "width"]
     shared += ["breast_birads", "breast_density", "split"]
     found, corners = [], ["ymin", "xmin", "ymax", "xmax"]
@@ -154,5 +159,6 @@ def density(root: Path, views: list[View], names: Names) -> list[dict]:
 
 
 def density_tables(root: Path, records: list[dict]) -> Path:
+    """train.csv with the percent density of each mask, and VinDr's tables in the folder vindr."""
     vindr_tables(root / "vindr", records)
     return write_csv(root / "train.csv", records, columns=["Filename", "Density"])

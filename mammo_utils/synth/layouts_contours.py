@@ -58,6 +58,7 @@ def _osirix(view: View) -> dict:
 
 
 def inbreast_tables(root: Path, records: list[dict]) -> Path:
+    """INbreast.csv, a row an image, with semicolons and Windows line ends as the original."""
     columns = [column for column in records[0] if column != "cohort"]
     path = root / "INbreast Release 1.0" / "INbreast.csv"
     return write_csv(path, records, columns=columns, delimiter=";", end="\r\n")

@@ -1,5 +1,6 @@
 """Phantom files are read back with pydicom and Pillow, which know nothing of how they were written."""
 
+import dataclasses
 import hashlib
 import plistlib
 from itertools import combinations
@@ -13,7 +14,7 @@ from pydicom.pixels import apply_voi_lut
 from pydicom.uid import UID, ExplicitVRLittleEndian, JPEG2000Lossless
 
 from mammo_utils.data import catalogs, dicom
-from mammo_utils.synth import breast, exams
+from mammo_utils.synth import breast, exams, files, layouts
 
 SIZE = 64
 # Both vendors of the ordinary site, the held-out one, odd and even numbers (JPEG 2000 and uncompressed).
@@ -283,3 +284,36 @@ def test_prevalence_and_seed_reach_the_phantom(tmp_path):
 def test_an_unknown_layout_lists_the_known_ones(tmp_path):
     with pytest.raises(ValueError, match="phantom, rsna, vindr, density, inbreast, cbis_ddsm"):
         exams.write(tmp_path, [0], layout="embed")
+
+
+@pytest.mark.parametrize("patients", [[], range(0), iter([])])
+def test_no_patients_is_an_error_that_writes_nothing(tmp_path, patients):
+    with pytest.raises(ValueError, match="no patients"):
+        exams.write(tmp_path / "none", patients, layout="phantom")
+    assert not (tmp_path / "none").exists()
+
+
+@pytest.mark.parametrize(
+    ("cancer", "birads", "biopsy", "difficult", "said"),
+    [
+        (False, 0, 0, True, "0.0"),
+        (False, 4, 1, True, "0.0"),
+        (False, 2, 0, False, "2.0"),
+        (True, 5, 1, False, "0.0"),
+        (True, 1, 1, False, "1.0"),
+    ],
+)
+def test_rsna_marks_healthy_breasts_that_were_recalled(tmp_path, cancer, birads, biopsy, difficult, said):
+    view = dataclasses.replace(views_of(2)[0], cancer=cancer, birads=birads)
+    [record] = layouts.rsna(tmp_path, [view], (0, 2, SIZE))
+    found = tuple(record[name] for name in ("biopsy", "difficult_negative_case", "BIRADS"))
+    assert found == (biopsy, difficult, said)
+
+
+@pytest.mark.parametrize("vendor", range(len(breast.VENDORS)))
+def test_each_vendor_stores_as_it_is_said_to(tmp_path, vendor):
+    view = dataclasses.replace(views_of(2)[0], vendor=vendor)
+    files.write_view(tmp_path / "a.dcm", view, names=(0, 2, SIZE), patient_id="x", compress=False)
+    kind = pydicom.dcmread(tmp_path / "a.dcm").PhotometricInterpretation
+    assert (kind == "MONOCHROME1") == breast.VENDORS[vendor].monochrome1
+    assert np.abs(dicom.read(tmp_path / "a.dcm").image - view.image).max() < 1e-3
