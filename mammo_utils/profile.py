@@ -69,8 +69,8 @@ def precision(wanted: str = "auto") -> str:
     if wanted != "auto":
         return wanted
     chosen = device()
-    if chosen == "cuda":
-        return "bf16-mixed" if torch.cuda.get_device_capability()[0] >= 8 else "16-mixed"
+    if chosen.startswith("cuda"):
+        return "bf16-mixed" if torch.cuda.get_device_capability(chosen)[0] >= 8 else "32-true"
     fast = chosen == "cpu" and (torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported())
     return "bf16-mixed" if fast else "32-true"
 

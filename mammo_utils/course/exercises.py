@@ -38,8 +38,13 @@ def placeholder(source: str) -> str:
     for node in ast.parse(source).body:
         if isinstance(node, ast.FunctionDef):
             first = node.body[0]
+            if first.lineno == node.lineno:
+                raise ValueError(
+                    f"the solution {node.name} stands on one line; write its body below its name"
+                )
             last = first.lineno - 1 if ast.get_docstring(node) is None else first.end_lineno
-            head = source.splitlines()[node.lineno - 1 : last]
+            start = min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)])
+            head = source.splitlines()[start - 1 : last]
             while head[-1].lstrip().startswith("#"):  # a comment before the body tells how it is done
                 head.pop()
             parts.append("\n".join([*head, "    ...  # your turn", ""]))

@@ -12,9 +12,9 @@ import pandas as pd
 from joblib import Parallel, delayed
 from scipy import ndimage, signal
 
-from ..evaluation.segmentation import dice
-from ..synth import breast
-from ..synth.exams import cohort
+from mammo_utils.evaluation.segmentation import dice
+from mammo_utils.synth import breast
+from mammo_utils.synth.exams import cohort
 
 LEVELS = np.linspace(0.1, 1.0, 61)  # candidates for the one intensity threshold
 
@@ -29,6 +29,8 @@ def measure(*, women: int, size: int, workers: int = 1) -> dict[str, pd.DataFram
     second.
     """
     patients = list(cohort("develop")[:women])
+    if not 4 <= women <= len(cohort("develop")):
+        raise ValueError(f"{women} women: give 4 to {len(cohort('develop'))}, the size of the cohort")
     exams = Parallel(n_jobs=workers)(delayed(_woman)(patient, size) for patient in patients)
     table = pd.DataFrame([row for rows in exams for row in rows])
     fit = table["woman"].isin(patients[::2])

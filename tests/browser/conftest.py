@@ -56,7 +56,7 @@ def lab(page, tmp_path_factory):
     token = secrets.token_hex(16)
     own = {"JUPYTER_CONFIG_DIR": home / "config", "JUPYTER_RUNTIME_DIR": home / "runtime"}
     own |= {"JUPYTERLAB_SETTINGS_DIR": settings, "JUPYTERLAB_WORKSPACES_DIR": home / "workspaces"}
-    own |= {"IPYTHONDIR": home / "ipython", "JUPYTER_TOKEN": token}
+    own |= {"IPYTHONDIR": home / "ipython", "JUPYTER_TOKEN": token, "MAMMO_CACHE": home / "cache"}
     environment = os.environ | ENVIRONMENT | {name: str(value) for name, value in own.items()}
     command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--ip=127.0.0.1"]
     command += [f"--port={port}", "--ServerApp.port_retries=0"]

@@ -147,9 +147,10 @@ def test_the_twin_without_lesion_is_equal_elsewhere(shape):
             assert not changed.any()
             assert not view.cancer
         else:
+            reach = 30 if shape == "spiculated" else 3 if lesion.is_mass else 1  # mm
             away = ndimage.distance_transform_edt(~view.lesion_mask) * view.spacing_mm
             assert changed[view.lesion_mask].mean() > (0.95 if lesion.is_mass else 0.1)
-            assert not changed[away > lesions.REACH].any()
+            assert not changed[away > reach].any()
             assert (view.image - twin.image)[view.lesion_mask].mean() > 0
             assert view.cancer
             assert not twin.lesion_mask.any()
@@ -245,8 +246,28 @@ def test_density_calls_follow_the_odds_of_the_published_classes():
     assert share(25, "D") < 0.02
 
 
+def test_a_birads_category_is_a_noisy_opinion_not_the_truth():
+    cancer, benign = (Lesion("L", "lobulated", kind, (50.0, 0.0, 0.0), 10.0) for kind in (True, False))
+    rng = np.random.default_rng(0)
+    calls = {
+        name: [readers.birads_call(found, rng) for _ in range(500)]
+        for name, found in (("cancer", (benign, cancer)), ("benign", (benign,)), ("none", ()))
+    }
+    suspicious = {name: np.greater_equal(values, 4).mean() for name, values in calls.items()}
+    assert 0.75 < suspicious["cancer"] < 0.95
+    assert 0.2 < suspicious["benign"] < 0.4
+    assert 0.005 < suspicious["none"] < 0.08
+    assert set(calls["none"]) == {1, 2, 4}
+
+
 def test_wrong_requests_name_what_is_right():
     with pytest.raises(ValueError, match="circumscribed.*spiculated"):
         Lesion("L", "star", True, (0.0, 0.0, 0.0), 10.0)
+    with pytest.raises(ValueError, match="L, R"):
+        Lesion("left", "spiculated", True, (0.0, 0.0, 0.0), 10.0)
     with pytest.raises(ValueError, match="at least 32"):
         exam(1, size=8)
+    with pytest.raises(ValueError, match="prevalence 10"):
+        exam(1, size=32, prevalence=10)
+    with pytest.raises(ValueError, match="outside the L breast"):
+        exam(1, size=64, lesions=(Lesion("L", "circumscribed", True, (500.0, 0.0, 0.0), 10.0),))

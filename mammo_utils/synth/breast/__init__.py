@@ -16,7 +16,7 @@ from .anatomy import CLASSES, SHIFTED_FROM, Breast, breast, stream, woman
 from .exposure import VENDORS, display, expose, mark
 from .lesions import Lesion
 from .projection import Frame, Grid, muscle, outline, splat, thickness, tissue
-from .readers import density_call
+from .readers import birads_call, density_call
 from .readers import outline as drawn_by
 
 __all__ = ["CLASSES", "DENSE_FRACTION", "SHIFTED_FROM", "VENDORS", "VERSION", "Lesion", "View", "exam"]
@@ -44,7 +44,7 @@ class View:
     percent_density: float  # 0–100, dense area over breast area, muscle left out
     density: str  # "A"–"D", one reader's call for the woman
     cancer: bool  # of this breast
-    birads: int  # 1 negative, 2 benign finding, 4 or 5 suspicious
+    birads: int  # a reader's call for this breast: 1 or 2, or 4 or 5 where suspicious
     patient_id: str
     age: int  # years
     vendor: int  # 0, 1 or 2: see exposure.VENDORS
@@ -68,7 +68,8 @@ def exam(
     pixel; a tuple of ``Lesion`` places these.  Patients from ``SHIFTED_FROM`` on come from the site with the
     held-out vendor.
 
-    Raises ``ValueError`` for a negative patient and for images under 32 pixels.
+    Raises ``ValueError`` for a negative patient, an image under 32 pixels, a prevalence outside 0–1 and a
+    lesion that lies outside its breast.
 
     >>> views = exam(3, size=64)
     >>> [view.laterality + view.view for view in views], views[0].image.shape
@@ -78,6 +79,8 @@ def exam(
         raise ValueError(
             f"patient {patient} and size {size}: give a patient of 0 or more and a size of at least 32"
         )
+    if not 0 <= prevalence <= 1:
+        raise ValueError(f"prevalence {prevalence}: give a share of women from 0 to 1")
     traits = woman(patient, seed)
     bodies = {side: breast(traits, patient, seed, side) for side in "LR"}
     if lesions is None:
@@ -118,6 +121,9 @@ def _view(body: Breast, side: str, mlo: bool, size: int, patient: int, seed: int
     if lesions:
         found = [_lesions.project(lesion, frame, grid, patient, seed) for lesion in lesions]
         mass = np.minimum(sum(part[0] for part in found), soft)
+        for lesion, part in zip(lesions, found, strict=True):
+            if not (part[2] & inside).any():
+                raise ValueError(f"{lesion} lies outside the {side} breast of patient {patient}")
         mask = np.any([part[2] for part in found], axis=0) & inside
         kept = 1 - mass / np.maximum(soft, 1e-6)  # a mass takes the place of what was there
         foreign = {"fat": (soft - share * soft) * kept, "gland": gland * kept, "mass": mass}
@@ -159,7 +165,7 @@ def _view(body: Breast, side: str, mlo: bool, size: int, patient: int, seed: int
         "view": name,
         "percent_density": float(100 * dense.sum() / is_breast.sum()),
         "cancer": cancer,
-        "birads": (4 + patient % 2 if cancer else 2 if lesions else 1),
+        "birads": birads_call(lesions, stream(seed, patient, "birads call", side)),
         "patient_id": f"P{patient:07d}",
         "age": traits.age,
         "vendor": traits.vendor,

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ...profile import choose
+from mammo_utils.profile import choose
+
 from .anatomy import Breast, Threads, _walk, gland_field, stream
 from .projection import Frame, splat
 
@@ -20,7 +21,7 @@ SHAPES = {
 }
 PREVALENCE = 0.10  # share of women with a cancer, unless told
 BENIGN = 0.15  # share of women with a benign finding, drawn apart from cancer
-REACH = 40.0  # mm: no lesion changes a pixel farther than this from its outline
+REACH = 40.0  # mm: spicules end at this distance from the centre of their mass
 
 
 @dataclass(frozen=True)
@@ -36,9 +37,11 @@ class Lesion:
 
     def __post_init__(self):
         choose("lesion shape", self.shape, SHAPES)
+        choose("laterality", self.laterality, ("L", "R"))
 
     @property
     def is_mass(self) -> bool:
+        """Whether it is a mass and not a cluster of calcifications."""
         return "calcifications" not in self.shape
 
 

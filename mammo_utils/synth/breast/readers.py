@@ -56,3 +56,15 @@ def density_call(percent: float, classes: dict, rng) -> str:
     share, mean, spread = np.transpose(list(classes.values()))
     odds = share / spread * np.exp(-0.5 * ((percent - mean) / spread) ** 2)
     return str(rng.choice(list(classes), p=odds / odds.sum()))
+
+
+def birads_call(lesions: tuple, rng) -> int:
+    """A reader's BI-RADS category for one breast: 1 or 2 without a suspicion, 4 or 5 with one.
+
+    Some cancers are missed and some healthy breasts suspected, so that the category is not the truth.
+    """
+    if any(lesion.malignant for lesion in lesions):
+        return int(rng.choice([1, 2, 4, 5], p=[0.08, 0.07, 0.50, 0.35]))
+    if lesions:
+        return int(rng.choice([2, 4], p=[0.7, 0.3]))
+    return int(rng.choice([1, 2, 4], p=[0.60, 0.37, 0.03]))
