@@ -50,7 +50,7 @@ def test_density_table_counts_every_view_and_keeps_the_published_columns(tables)
 @pytest.mark.slow
 @pytest.mark.parametrize("size", [128, 256])
 def test_difficulty_leaves_room(size):
-    controls = headroom.measure(women=60, size=size)["controls"]["Dice with reader A"]
+    controls = headroom.measure(women=100, size=size)["controls"]["Dice with reader A"]
     threshold = controls[controls.index.str.startswith("intensity")].item()
-    assert 0.35 < threshold < 0.57  # wanted 0.35–0.55 on the whole cohort; 60 women leave ±0.02
+    assert 0.35 < threshold < 0.55
     assert 0.71 < controls["reader B"] < 0.81

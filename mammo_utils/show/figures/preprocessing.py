@@ -14,7 +14,6 @@ from mammo_utils.data import dicom, display, header, pixels, preprocess
 from mammo_utils.show import figures
 
 INK, FAINT, OUTLINE = "#222222", "#5c5c5c", "#ffb000"
-SHAPE = 13 / 16  # width over height of the prepared image
 WIDTH, HEIGHT, HEAD, FOOT = 15.0, 4.4, 0.8, 1.1  # of a row of pictures and the text around it, inches
 
 
@@ -76,7 +75,9 @@ def steps(path, *, size: int = 512) -> Figure:
     _, inverted = stages.get("polarity", (None, ""))
     _, padded = stages.get("padding", (None, ""))
 
-    figure, panels = _row([found.image.shape[1] / found.image.shape[0]] * 4 + [SHAPE])
+    figure, panels = _row(
+        [found.image.shape[1] / found.image.shape[0]] * 4 + [preprocess.width_for(size) / size]
+    )
     _panel(panels[0], "1  Stored values", stored, f"{stored.min()} (black) to {stored.max()} (white)")
     caption = "; ".join(each for each in (units, window) if each)
     _panel(panels[1], "2  Modality and VOI", windowed, caption, vmin=0, vmax=1)
@@ -84,7 +85,9 @@ def steps(path, *, size: int = 512) -> Figure:
     _panel(panels[2], "3  Bright = dense", found.image, caption, vmin=0, vmax=1)
     caption = "outline: breast with muscle; dashed: crop"
     try:
-        prepared = preprocess.prepare(found.image, (size, round(size * SHAPE)), laterality=found.laterality)
+        prepared = preprocess.prepare(
+            found.image, (size, preprocess.width_for(size)), laterality=found.laterality
+        )
     except preprocess.NoBreastError as error:
         _panel(panels[3], "4  No breast", found.image, "", vmin=0, vmax=1)
         panels[4].set_axis_off()
@@ -161,11 +164,11 @@ def gallery(images: dict[str, np.ndarray], size: int = 256) -> Figure:
     """Above the breast as it is found in each image, below the prepared image."""
     figure, axes = figures.new(2, len(images), size=(2.4 * len(images), 5.6))
     for (above, below), (name, image) in zip(axes.T, images.items(), strict=True):
-        prepared = preprocess.prepare(image, (size, round(size * SHAPE)))
+        prepared = preprocess.prepare(image, (size, preprocess.width_for(size)))
         figures.image(above, image, name)
         figures.outline(above, prepared.to_original(prepared.foreground), OUTLINE)
         turned = "mirrored, " if prepared.flipped else ""
-        figures.image(below, prepared.image, f"{turned}{size}×{round(size * SHAPE)}")
+        figures.image(below, prepared.image, f"{turned}{size}×{preprocess.width_for(size)}")
     return figure
 
 

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mammo_utils.data.preprocess import width_for
+
 from . import lesions as _lesions
 from .anatomy import CLASSES, SHIFTED_FROM, Breast, breast, stream, woman
 from .exposure import VENDORS, display, expose, mark
@@ -63,7 +65,7 @@ def exam(
 ) -> list[View]:
     """Four mammograms (L CC, L MLO, R CC, R MLO) of one phantom woman.
 
-    ``size`` is the height in pixels, the width is ``size * 13 // 16``.  ``lesions`` None draws them with a
+    ``size`` is the height in pixels, the width is 13/16 of it.  ``lesions`` None draws them with a
     cancer in a share ``prevalence`` of women; ``()`` gives the same woman without any, all else equal to the
     pixel; a tuple of ``Lesion`` places these.  Patients from ``SHIFTED_FROM`` on come from the site with the
     held-out vendor.
