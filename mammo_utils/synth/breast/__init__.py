@@ -104,7 +104,7 @@ def _view(body: Breast, side: str, mlo: bool, size: int, patient: int, seed: int
     rng = stream(seed, patient, "view", side, mlo)
     name = "MLO" if mlo else "CC"
     frame = Frame(
-        (size, size * 13 // 16), vendor.field / size, mlo, traits, vendor.field * rng.uniform(0.48, 0.54)
+        (size, width_for(size)), vendor.field / size, mlo, traits, vendor.field * rng.uniform(0.48, 0.54)
     )
     grid = Grid(frame)
     pectoral, top = muscle(frame, grid, rng)
