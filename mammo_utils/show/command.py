@@ -26,7 +26,7 @@ def main(options: argparse.Namespace) -> int:
     from mammo_utils.show.figures import preprocessing
 
     options.out.mkdir(parents=True, exist_ok=True)
-    failures, drawn = 0, {}
+    failures, written = 0, set()
     for file in options.files:
         try:
             figure = preprocessing.steps(file, size=options.size)
@@ -34,10 +34,14 @@ def main(options: argparse.Namespace) -> int:
             print(error, file=sys.stderr)
             failures += 1
             continue
-        # Two folders may hold files of one name; the second panel must not overwrite the first.
-        drawn[file.stem] = drawn.get(file.stem, 0) + 1
-        again = f"_{drawn[file.stem]}" if drawn[file.stem] > 1 else ""
-        panel = options.out / f"{file.stem}{again}.png"
+        # Two folders may hold files of one name; the second panel must not overwrite the first, not even
+        # where the file system takes a.png and A.png for one.
+        name, count = file.stem, 1
+        while name.casefold() in written:
+            count += 1
+            name = f"{file.stem}_{count}"
+        written.add(name.casefold())
+        panel = options.out / f"{name}.png"
         figure.savefig(panel, bbox_inches="tight")
         plt.close(figure)
         print(panel)

@@ -28,10 +28,18 @@ def test_each_file_gets_a_panel_and_a_damaged_one_does_not_stop_the_others(scans
             assert min(picture.size) > 200
 
 
-def test_two_files_of_one_name_get_two_panels(scans, tmp_path):
-    for side in ("left", "right"):
-        (tmp_path / side).mkdir()
-        (tmp_path / side / "scan.dcm").write_bytes(scans[0].read_bytes())
-    files = [str(tmp_path / side / "scan.dcm") for side in ("left", "right")]
-    assert main(["show", *files, "--out", str(tmp_path / "panels")]) == 0
-    assert sorted(p.name for p in (tmp_path / "panels").iterdir()) == ["scan.png", "scan_2.png"]
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        (["l/a", "r/a"], ["a", "a_2"]),
+        (["l/a", "r/a", "l/a_2"], ["a", "a_2", "a_2_2"]),
+        (["l/a_2", "l/a", "r/a", "r/A"], ["A_4", "a", "a_2", "a_3"]),
+    ],
+)
+def test_no_panel_overwrites_another(names, expected, scans, tmp_path):
+    files = [tmp_path / f"{name}.dcm" for name in names]
+    for file in files:
+        file.parent.mkdir(exist_ok=True)
+        file.write_bytes(scans[0].read_bytes())
+    assert main(["show", *map(str, files), "--out", str(tmp_path / "panels"), "--size", "96"]) == 0
+    assert sorted(panel.stem for panel in (tmp_path / "panels").iterdir()) == expected
