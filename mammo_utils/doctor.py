@@ -14,18 +14,20 @@ from typing import NamedTuple
 
 from mammo_utils import profile
 
-# Transfer syntaxes that mammograms come in, with the package that this course reads them by.
+# Compressed transfer syntaxes that mammograms come in, by the names they are known by.
 SYNTAXES = {
-    "1.2.840.10008.1.2.1": ("uncompressed", "pydicom"),
-    "1.2.840.10008.1.2.5": ("RLE", "pydicom"),
-    "1.2.840.10008.1.2.4.90": ("JPEG 2000 lossless", "pylibjpeg-openjpeg"),
-    "1.2.840.10008.1.2.4.91": ("JPEG 2000", "pylibjpeg-openjpeg"),
-    "1.2.840.10008.1.2.4.201": ("HTJ2K lossless", "pylibjpeg-openjpeg"),
-    "1.2.840.10008.1.2.4.203": ("HTJ2K", "pylibjpeg-openjpeg"),
-    "1.2.840.10008.1.2.4.57": ("JPEG lossless", "python-gdcm"),
-    "1.2.840.10008.1.2.4.70": ("JPEG lossless, first order", "python-gdcm"),
-    "1.2.840.10008.1.2.4.80": ("JPEG-LS lossless", "python-gdcm"),
-    "1.2.840.10008.1.2.4.81": ("JPEG-LS", "python-gdcm"),
+    "1.2.840.10008.1.2.5": "RLE",
+    "1.2.840.10008.1.2.4.50": "JPEG baseline",
+    "1.2.840.10008.1.2.4.51": "JPEG extended, 8 bits",
+    "1.2.840.10008.1.2.4.57": "JPEG lossless",
+    "1.2.840.10008.1.2.4.70": "JPEG lossless, first order",
+    "1.2.840.10008.1.2.4.80": "JPEG-LS lossless",
+    "1.2.840.10008.1.2.4.81": "JPEG-LS",
+    "1.2.840.10008.1.2.4.90": "JPEG 2000 lossless",
+    "1.2.840.10008.1.2.4.91": "JPEG 2000",
+    "1.2.840.10008.1.2.4.201": "HTJ2K lossless",
+    "1.2.840.10008.1.2.4.202": "HTJ2K lossless, RPCL",
+    "1.2.840.10008.1.2.4.203": "HTJ2K",
 }
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
@@ -136,16 +138,18 @@ def hardware() -> Iterator[Finding]:
 
 
 def decoders() -> Iterator[Finding]:
-    """Which transfer syntaxes of DICOM can be read."""
-    from pydicom.pixels import get_decoder
-    from pydicom.uid import UID
-
-    for uid, (name, package) in SYNTAXES.items():
-        if get_decoder(UID(uid)).is_available:
-            yield Finding("ok", name, "can be read")
+    """Which compressed transfer syntaxes of DICOM can be read, by the decoders that the reader uses."""
+    try:
+        from mammo_utils.data import pixels
+    except ImportError as error:
+        yield Finding("wrong", "decoders", f"the reader does not load ({error})", "see the packages above")
+        return
+    for uid, (_, remedy) in pixels.DECODERS.items():
+        if pixels.available(uid):
+            yield Finding("ok", SYNTAXES[uid], "can be read")
         else:
-            remedy = f"{sys.executable} -m pip install {package}"
-            yield Finding("wrong", name, f"cannot be read without {package}", remedy)
+            remedy = f"{sys.executable} -m {remedy}"
+            yield Finding("wrong", SYNTAXES[uid], "cannot be read: its decoder is missing", remedy)
 
 
 def data_sets() -> Iterator[Finding]:

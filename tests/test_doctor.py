@@ -6,6 +6,7 @@ import pytest
 from pydicom import uid
 
 from mammo_utils import doctor
+from mammo_utils.data import pixels
 
 
 def report(*arguments, **environment):
@@ -49,27 +50,38 @@ def test_a_package_that_is_missing_or_too_old_is_wrong(monkeypatch):
     assert "ruff" not in found
 
 
-def test_a_syntax_without_decoder_names_the_package_that_reads_it():
-    code = (
-        "import sys; sys.modules['gdcm'] = None; from mammo_utils import doctor;"
-        "print(*doctor.decoders(), sep='\\n')"
-    )
-    text = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-    wrong = [line for line in text.splitlines() if "'wrong'" in line]
-    assert len(wrong) == 4
-    assert all("pip install python-gdcm" in line for line in wrong)
+def findings(setup: str) -> list[str]:
+    """What the doctor says of the decoders in a process that ran ``setup`` first."""
+    code = f"import sys; {setup}; from mammo_utils import doctor; print(*doctor.decoders(), sep='\\n')"
+    child = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return child.stdout.splitlines()
 
 
-def test_the_syntaxes_are_those_of_the_standard():
-    assert {name: uid for uid, (name, _) in doctor.SYNTAXES.items()} == {
-        "uncompressed": uid.ExplicitVRLittleEndian,
-        "RLE": uid.RLELossless,
-        "JPEG 2000 lossless": uid.JPEG2000Lossless,
-        "JPEG 2000": uid.JPEG2000,
-        "HTJ2K lossless": uid.HTJ2KLossless,
-        "HTJ2K": uid.HTJ2K,
-        "JPEG lossless": uid.JPEGLossless,
-        "JPEG lossless, first order": uid.JPEGLosslessSV1,
-        "JPEG-LS lossless": uid.JPEGLSLossless,
-        "JPEG-LS": uid.JPEGLSNearLossless,
-    }
+@pytest.mark.parametrize(
+    ("module", "remedy", "count"),
+    [
+        ("gdcm", "pip install python-gdcm", 4),
+        # GDCM and Pillow could decode JPEG 2000 too, but the reader does not ask them
+        ("pylibjpeg", "pip install pylibjpeg pylibjpeg-openjpeg", 5),
+    ],
+)
+def test_a_syntax_whose_own_decoder_is_missing_cannot_be_read(module, remedy, count):
+    wrong = [line for line in findings(f"sys.modules[{module!r}] = None") if "'wrong'" in line]
+    assert len(wrong) == count
+    assert all(remedy in line for line in wrong)
+
+
+def test_without_pydicom_the_report_goes_on():
+    (line,) = findings("sys.modules['pydicom'] = None")
+    assert "'wrong'" in line
+    assert "pydicom" in line
+
+
+def test_the_doctor_asks_after_every_syntax_of_the_reader():
+    found = list(doctor.decoders())
+    assert all(finding.state == "ok" for finding in found)
+    assert len({finding.what for finding in found}) == len(pixels.DECODERS)
+    for syntax in pixels.DECODERS:
+        assert uid.UID(syntax).is_compressed
+        assert doctor.SYNTAXES[syntax] in {finding.what for finding in found}
+    assert doctor.SYNTAXES[uid.JPEGLosslessSV1] == "JPEG lossless, first order"

@@ -12,7 +12,7 @@ import numpy as np
 
 from mammo_utils.data import display, header, pixels, resample
 from mammo_utils.data.display import modality, polarity, voi, windows
-from mammo_utils.data.header import ImageReadError, fail, number, tag
+from mammo_utils.data.header import ImageReadError, fail, items, number, numbers, tag
 
 __all__ = ["ImageReadError", "Mammogram", "modality", "polarity", "read", "voi", "windows"]
 
@@ -44,12 +44,8 @@ def _spacing(ds) -> tuple[tuple[float, float] | None, str]:
     """
 
     def pair(keyword: str) -> tuple[float, float] | None:
-        value = tag(ds, keyword, [], strict=False)
-        try:
-            row, column = (float(each) for each in value)
-        except (TypeError, ValueError):
-            return None
-        return (row, column) if 0 < row < 10 and 0 < column < 10 else None
+        values = numbers(ds, keyword, strict=False)
+        return tuple(values) if len(values) == 2 and all(0 < value < 10 for value in values) else None
 
     calibrated, detector = pair("PixelSpacing"), pair("ImagerPixelSpacing")
     if calibrated and calibrated != detector:
@@ -77,8 +73,7 @@ def _view(ds) -> str | None:
     position = tag(ds, "ViewPosition", strict=False)
     if isinstance(position, str):
         return position.upper() if position.isalpha() and len(position) <= 6 else "other"
-    items = tag(ds, "ViewCodeSequence", [], strict=False)
-    codes = [tag(item, "CodeValue", "", strict=False) for item in items if hasattr(item, "get")]
+    codes = [tag(item, "CodeValue", "", strict=False) for item in items(ds, "ViewCodeSequence", strict=False)]
     return VIEWS.get(str(codes[0]), "other") if codes else None
 
 

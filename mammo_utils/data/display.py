@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.special import expit
 
-from mammo_utils.data.header import fail, items, number, numbers, tag
+from mammo_utils.data.header import fail, items, number, numbers, several, tag
 
 FUNCTIONS = ("LINEAR", "LINEAR_EXACT", "SIGMOID")
 FULL = "read it with window=None, which shows the full range of values"
@@ -25,6 +25,8 @@ def _lut(item, *, signed: bool, little: bool = True) -> tuple[np.ndarray, int, i
     if len(descriptor) != 3 or data is None:
         fail("a LUT of the header has no descriptor or no data")
     count, first, depth = (int(each) for each in descriptor)
+    if not 1 <= depth <= 16:
+        fail(f"a LUT of the header has a depth of {depth} bits", "a LUT has 1 to 16 bits")
     count = count % 65536 or 65536
     first -= 65536 if signed and first > 32767 else 0
     word = np.dtype("<u2" if little else ">u2")
@@ -39,12 +41,13 @@ def _lut(item, *, signed: bool, little: bool = True) -> tuple[np.ndarray, int, i
         entries = np.frombuffer(data, np.uint8, count)
     else:
         fail(f"a LUT of the header has {len(data) // 2} entries, its descriptor says {count}")
-    return entries, first, max(depth, int(entries.max()).bit_length(), 1)
+    return entries, first, max(depth, int(entries.max()).bit_length())
 
 
 def _look_up(values: np.ndarray, entries: np.ndarray, first: int) -> np.ndarray:
     """Values below the first mapped value take the first entry, values beyond the last the last one."""
-    index = np.clip(np.rint(values) - first, 0, len(entries) - 1).astype(np.intp)
+    # rint of 8-bit integers would give float16, too coarse for a far first value
+    index = np.clip(np.rint(np.asarray(values, np.float32)) - first, 0, len(entries) - 1).astype(np.intp)
     return entries.astype(np.float32)[index]
 
 
@@ -72,9 +75,8 @@ def modality(values: np.ndarray, ds) -> tuple[np.ndarray, str]:
     if (slope, intercept) == (1, 0):
         return values, ""
     sign = "−" if intercept < 0 else "+"
-    return values * np.float32(slope) + np.float32(
-        intercept
-    ), f"rescale: {slope:g} × value {sign} {abs(intercept):g}"
+    said = f"rescale: {slope:g} × value {sign} {abs(intercept):g}"
+    return values * np.float32(slope) + np.float32(intercept), said
 
 
 def limits(stored: np.ndarray, ds) -> tuple[float, float, str]:
@@ -88,10 +90,8 @@ def limits(stored: np.ndarray, ds) -> tuple[float, float, str]:
     need = max(high.bit_length(), (-low - 1).bit_length() if low < 0 else 0) + signed
     note = ""
     if need > bits:
-        note, bits = (
-            f"values need {need} bits, the header says {bits}: the range of {need} bits is taken",
-            need,
-        )
+        note = f"values need {need} bits, the header says {bits}: the range of {need} bits is taken"
+        bits = need
     ends = np.array([-(2 ** (bits - 1)), 2 ** (bits - 1) - 1] if signed else [0, 2**bits - 1])
     luts = items(ds, "ModalityLUTSequence")
     if luts:
@@ -113,8 +113,8 @@ def windows(ds) -> list[tuple[str, object]]:
     centres, widths = numbers(ds, "WindowCenter"), numbers(ds, "WindowWidth")
     if len(centres) != len(widths):
         fail(f"the header has {len(centres)} window centres and {len(widths)} widths", FULL)
-    names = tag(ds, "WindowCenterWidthExplanation", [], strict=False)
-    names = [names] if isinstance(names, str) else [str(name) for name in names]
+    names = several(ds, "WindowCenterWidthExplanation", strict=False)
+    names = [name if isinstance(name, str) else "" for name in names]
     names += [""] * (len(centres) - len(names))
     return found + [
         (name, pair) for name, pair in zip(names, zip(centres, widths, strict=True), strict=False)

@@ -12,8 +12,11 @@ from pathlib import Path
 
 import pydicom
 from pydicom import uid
+from pydicom.dataelem import DataElement
+from pydicom.multival import MultiValue
 
 MAX_PIXELS = 100_000_000  # three times the largest digitised film
+MAX_NUMBER = 1e12  # beyond every unit of a detector; what is computed from such numbers fits float32
 MAX_BYTES = 2**30  # of a file, and of a deflated data set once inflated
 SIGNATURES = {b"\x89PNG\r\n\x1a\n": "PNG", b"\xff\xd8\xff": "JPEG"}
 TOMOSYNTHESIS = "1.2.840.10008.5.1.4.1.1.13.1.3"
@@ -61,7 +64,7 @@ def naming(path):
         raise ImageReadError(path, error.reason, error.remedy) from None
 
 
-def tag(ds, keyword: str, default=None, *, strict: bool = True):
+def tag(ds, keyword: str | tuple[int, int], default=None, *, strict: bool = True):
     """Value of an element, ``default`` where it is absent or empty.
 
     pydicom converts an element when it is asked for, so damage shows here.  ``strict=False`` is for elements
@@ -70,6 +73,7 @@ def tag(ds, keyword: str, default=None, *, strict: bool = True):
     try:
         with quiet():
             value = ds.get(keyword)
+            value = value.value if isinstance(value, DataElement) else value  # asked for by a pair of numbers
     except Exception:  # only pydicom's parser runs here, and it may raise anything on damaged bytes
         if strict:
             fail(f"the header element {keyword} cannot be parsed")
@@ -77,39 +81,48 @@ def tag(ds, keyword: str, default=None, *, strict: bool = True):
     return default if value is None or (isinstance(value, str) and not value) else value
 
 
-def number(ds, keyword: str, default: float | None = None, *, strict: bool = True) -> float | None:
-    """Value of an element as a finite number."""
-    value = tag(ds, keyword, default, strict=strict)
-    if value is default:
-        return default
+def several(ds, keyword: str, *, strict: bool = True) -> list:
+    """Values of an element of one or several values; an empty list where it is absent."""
+    value = tag(ds, keyword, strict=strict)
+    return [] if value is None else list(value) if isinstance(value, list | MultiValue) else [value]
+
+
+def _finite(value) -> float:
+    """The value as a number of sensible size, else NaN."""
     try:
         value = float(value)
     except (TypeError, ValueError, OverflowError):
-        value = math.nan
-    if math.isfinite(value):
-        return value
-    return fail(f"the header element {keyword} is not one number") if strict else default
+        return math.nan
+    return value if abs(value) <= MAX_NUMBER else math.nan
 
 
-def numbers(ds, keyword: str) -> list[float]:
-    """Values of an element of one or several numbers; an empty list where it is absent."""
-    value = tag(ds, keyword)
-    values = [] if value is None else [value] if isinstance(value, (int, float, str)) else list(value)
-    try:
-        values = [float(each) for each in values]
-    except (TypeError, ValueError, OverflowError):
-        values = [math.nan]
-    if not all(map(math.isfinite, values)):
-        fail(f"the header element {keyword} is not a list of numbers")
+def number(
+    ds, keyword: str | tuple[int, int], default: float | None = None, *, strict: bool = True
+) -> float | None:
+    """Value of an element as a number between ±``MAX_NUMBER``."""
+    value = tag(ds, keyword, default, strict=strict)
+    if value is default:
+        return default
+    value = _finite(value)
+    if math.isnan(value):
+        return fail(f"the header element {keyword} is not one number of sensible size") if strict else default
+    return value
+
+
+def numbers(ds, keyword: str, *, strict: bool = True) -> list[float]:
+    """Values of an element of one or several such numbers; an empty list where it is absent."""
+    values = [_finite(each) for each in several(ds, keyword, strict=strict)]
+    if any(map(math.isnan, values)):
+        return fail(f"the header element {keyword} is not a list of sensible numbers") if strict else []
     return values
 
 
-def items(ds, keyword: str) -> list:
+def items(ds, keyword: str, *, strict: bool = True) -> list:
     """Items of a sequence; an empty list where it is absent."""
-    value = tag(ds, keyword, [])
-    if not all(hasattr(item, "get") for item in value):
-        fail(f"the header element {keyword} is not a sequence")
-    return list(value)
+    value = tag(ds, keyword, strict=strict)
+    if value is None or isinstance(value, pydicom.Sequence):
+        return list(value or [])
+    return fail(f"the header element {keyword} is not a sequence") if strict else []
 
 
 def kind(path) -> str:
@@ -170,7 +183,10 @@ def parse(path) -> pydicom.FileDataset:
 
 
 def check(ds) -> None:
-    """Raise an ``ImageReadError`` unless ``ds`` declares one grey image whose pixels can be there."""
+    """Raise an ``ImageReadError`` unless ``ds`` declares one grey image whose pixels can be there.
+
+    The numbers that describe the pixels are written back as such: a damaged VR makes text of them.
+    """
     if tag(ds, "SOPClassUID", strict=False) == TOMOSYNTHESIS or number(ds, "NumberOfFrames", 1) > 1:
         fail(
             "tomosynthesis or another multi-frame object", "export the two-dimensional view or single slices"
@@ -193,6 +209,9 @@ def check(ds) -> None:
         fail(f"the declared size of {rows:.0f}×{columns:.0f} pixels is absurd")
     if allocated not in (8, 16) or not 1 <= stored <= allocated:
         fail(f"{stored:.0f} bits stored in {allocated:.0f} allocated", "a mammogram has 8 to 16 bits")
+    described = {"Rows": rows, "Columns": columns, "BitsAllocated": allocated, "BitsStored": stored}
+    for keyword, value in (described | {"PixelRepresentation": signed}).items():
+        ds.add_new(keyword, "US", int(value))
     syntax = tag(ds.file_meta, "TransferSyntaxUID") if hasattr(ds, "file_meta") else None
     if syntax not in uid.AllTransferSyntaxes:
         fail("the transfer syntax is missing or unknown")

@@ -12,13 +12,13 @@ from pydicom.encaps import encapsulate, get_frame
 from pydicom.pixels import get_decoder
 
 from mammo_utils.data import codestream
-from mammo_utils.data.header import MAX_PIXELS, SIGNATURES, fail, quiet, tag
+from mammo_utils.data.header import MAX_PIXELS, SIGNATURES, fail, number, quiet
 
 TRANSCODE = "convert it to an uncompressed transfer syntax, for instance with gdcmconv --raw"
 
 # One decoder a syntax, the one that stands damaged streams: GDCM aborts on some JPEG 2000 and baseline JPEG
 # headers.
-_J2K = ("pylibjpeg", "pip install pylibjpeg pylibjpeg-openjpeg")
+JPEG2000 = (uid.JPEG2000Lossless, uid.JPEG2000, uid.HTJ2KLossless, uid.HTJ2KLosslessRPCL, uid.HTJ2K)
 _GDCM = ("gdcm", "pip install python-gdcm")
 DECODERS = {
     uid.RLELossless: ("pydicom", "pip install pydicom"),
@@ -28,14 +28,20 @@ DECODERS = {
     uid.JPEGLosslessSV1: _GDCM,
     uid.JPEGLSLossless: _GDCM,
     uid.JPEGLSNearLossless: _GDCM,
-    **dict.fromkeys(uid.JPEG2000TransferSyntaxes, _J2K),
+    **dict.fromkeys(JPEG2000, ("pylibjpeg", "pip install pylibjpeg pylibjpeg-openjpeg")),
 }
+
+
+def available(syntax: str) -> bool:
+    """Whether the decoder of a compressed transfer syntax is installed."""
+    plugin, _ = DECODERS.get(syntax, (None, TRANSCODE))
+    return plugin is not None and plugin in get_decoder(syntax).available_plugins
 
 
 def _judge(ds, frame: bytes, syntax: str) -> codestream.Stream | None:
     """The header of a compressed frame, compared with the DICOM header; None for RLE, which has none."""
     try:
-        if syntax in uid.JPEG2000TransferSyntaxes:
+        if syntax in JPEG2000:
             stream = codestream.jpeg2000(frame)
         elif syntax in uid.JPEGLSTransferSyntaxes:
             stream = codestream.jpeg(frame, "ls")
@@ -54,10 +60,8 @@ def _judge(ds, frame: bytes, syntax: str) -> codestream.Stream | None:
     if (stream.rows, stream.columns) != (ds.Rows, ds.Columns):
         size = f"{stream.rows}×{stream.columns}"
         fail(f"the stream declares {size} pixels, the header {ds.Rows}×{ds.Columns}")
-    if (stream.precision > 8) != (ds.BitsAllocated > 8):
+    if stream.precision > ds.BitsAllocated:
         fail(f"the stream declares {stream.precision} bits, the header {ds.BitsAllocated}")
-    if stream.precision > 16:
-        fail(f"the stream declares {stream.precision} bits", "a mammogram has 8 to 16 bits")
     return stream
 
 
@@ -92,20 +96,18 @@ def _decode_reduced(stream: codestream.Stream, factor: int) -> np.ndarray | None
 
 def _frame_options(ds, stream: codestream.Stream | None, syntax: uid.UID) -> dict:
     """What pydicom must know to decode a compressed frame that was taken out of its data set."""
-    plugin, install = DECODERS.get(syntax, (None, TRANSCODE))
-    if plugin is None or plugin not in get_decoder(syntax).available_plugins:
-        fail(f"no decoder for the transfer syntax {syntax.name}", install)
     if syntax == uid.JPEGExtended12Bit and stream.precision > 8:
         fail("no decoder for JPEG Extended with 12 bits", TRANSCODE)
     return {
-        "decoding_plugin": plugin,
-        "rows": int(ds.Rows),
-        "columns": int(ds.Columns),
+        "decoding_plugin": DECODERS[syntax][0],
+        "rows": ds.Rows,
+        "columns": ds.Columns,
         "samples_per_pixel": 1,
         "photometric_interpretation": "MONOCHROME2",
-        "bits_allocated": int(ds.BitsAllocated),
-        "bits_stored": stream.precision if stream else int(ds.BitsStored),
-        "pixel_representation": int(tag(ds, "PixelRepresentation", 0)),
+        # decoders give 8 bits in one byte, also where the header allocates two
+        "bits_allocated": 8 if stream and stream.precision <= 8 else ds.BitsAllocated,
+        "bits_stored": stream.precision if stream else ds.BitsStored,
+        "pixel_representation": ds.PixelRepresentation,
         "number_of_frames": 1,
         "pixel_keyword": "PixelData",
     }
@@ -114,7 +116,7 @@ def _frame_options(ds, stream: codestream.Stream | None, syntax: uid.UID) -> dic
 def _decode_full(ds, stream: codestream.Stream | None, frame: bytes | None, syntax: uid.UID) -> np.ndarray:
     options = _frame_options(ds, stream, syntax) if frame else {}
     # Values beyond BitsStored exist (RSNA); pydicom would cut their upper bits, so that bright becomes dark.
-    if syntax not in uid.JPEG2000TransferSyntaxes and syntax not in uid.JPEGLSTransferSyntaxes:
+    if syntax not in JPEG2000 and syntax not in uid.JPEGLSTransferSyntaxes:
         options["correct_unused_bits"] = False
     source = encapsulate([stream.data if stream else frame]) if frame else ds
     try:
@@ -137,21 +139,24 @@ def decode(ds, *, size: int | None = None) -> tuple[np.ndarray, int]:
     syntax = uid.UID(ds.file_meta.TransferSyntaxUID)
     frame = stream = None
     if syntax.is_encapsulated:
+        if not available(syntax):
+            _, remedy = DECODERS.get(syntax, (None, TRANSCODE))
+            fail(f"no decoder for the transfer syntax {syntax.name}", remedy)
         try:
             with quiet():
                 frame = get_frame(ds.PixelData, 0, number_of_frames=1)
         except Exception:  # only pydicom's parser runs here
             fail("the pixel data are truncated or their fragments damaged")
         stream = _judge(ds, frame, syntax)
-    signed = bool(tag(ds, "PixelRepresentation", 0))
+    signed, bits = bool(ds.PixelRepresentation), ds.BitsStored
     values, factor = None, 1
-    if size and syntax in uid.JPEG2000TransferSyntaxes and stream.signed == signed:
+    if size and syntax in JPEG2000 and stream.signed == signed:
         factor = reduction(stream, size)
         values = _decode_reduced(stream, factor) if factor > 1 else None
     if values is None:
         values, factor = _decode_full(ds, stream, frame, syntax), 1
-    bits = int(ds.BitsStored)
-    if any(tag(ds, (group, 0x0102)) for group in range(0x6000, 0x6020, 2) if (group, 0x3000) not in ds):
+    places = [(group, 0x0102) for group in range(0x6000, 0x6020, 2) if (group, 0x3000) not in ds]
+    if any(number(ds, place, 0, strict=False) >= bits for place in places if place in ds):
         values = values & (2**bits - 1)  # retired overlays live in the bits above (PS3.5 8.1.2)
     if signed and values.min() >= -(2 ** (bits - 1)) and 2 ** (bits - 1) <= values.max() < 2**bits:
         # the sign was not, or not everywhere, extended into the unused bits (PS3.5 8.1.1)
@@ -163,16 +168,25 @@ def picture(path) -> np.ndarray:
     """A grey PNG or JPEG as uint8 or uint16.
 
     Raises
-        ImageReadError: damaged, too large, or in colour; colour files whose channels are equal are grey.
+        ImageReadError: damaged, too large, or in colour; colour files whose channels are equal are grey, but
+            with 16 bits they are refused, because Pillow would cut them to 8.
     """
+    with open(path, "rb") as file:
+        head = file.read(26)
+    deep, several = head[24:25] == b"\x10", head[25:] in (b"\2", b"\4", b"\6")  # ISO/IEC 15948, 11.2.2
+    if head.startswith(b"\x89PNG") and deep and several:
+        fail("a PNG of 16 bits in several channels", "save it with one grey channel of 16 bits")
+    absurd = f"the declared size of over {MAX_PIXELS // 10**6} million pixels is absurd"
     try:
         with quiet():
             image = Image.open(path, formats=list(SIGNATURES.values()))
             width, height = image.size
+    except Image.DecompressionBombError:
+        fail(absurd)
     except Exception:  # only Pillow's parser runs here
         fail("the image header is damaged")
     if width * height > MAX_PIXELS:
-        fail(f"the declared size of {height}×{width} pixels is absurd")
+        fail(absurd)
     try:
         with image, quiet():
             if image.mode not in ("L", "I;16", "I"):

@@ -1,10 +1,13 @@
 """Every branch from stored values to the picture, with values computed by hand from PS3.3 C.11."""
 
 import os
+import struct
 import subprocess
 import sys
+import zlib
 from pathlib import Path
 
+import imagecodecs
 import numpy as np
 import pydicom
 import pytest
@@ -85,6 +88,14 @@ TABLE = {
     # C.11.1: modality units, in which the window is given
     "rescale": ([0, 500, 4095], U2, 12, RESCALE, 0, [0, 500 / 4095, 1]),
     "rescale and window": ([500, 550, 600], U2, 12, RESCALE | window(100.5, 201), 0, [0, 0.5, 1]),
+    "the largest numbers": (
+        [0, 1, 2, 3],
+        U2,
+        12,
+        {"RescaleSlope": "1e12", "RescaleIntercept": "-1e12"} | window("1e12", "1e-6", "SIGMOID"),
+        0,
+        [0, 0, 0.5, 1],
+    ),
     "negative slope": (
         [0, 1000, 4095],
         U2,
@@ -146,6 +157,14 @@ TABLE = {
     "VOI LUT of 65536 entries": ([0, 65535], U2, 16, shown(lut(0, range(65536), 16)), 0, [0, 1]),
     "Modality LUT": ([0, 1, 2], U2, 12, units(lut(0, [65535, 6553.5, 0], 16)), 0, [1, 6553 / 65535, 0]),
     "Modality LUT, signed": ([-1, 0, 1], I2, 12, units(lut(-1, [0, 51, 255], 8, vr="SS")), 0, [0, 0.2, 1]),
+    "Modality LUT that begins far below 8-bit values": (
+        [0, 1, 2],
+        np.uint8,
+        8,
+        units(lut(-30001, [7] * 30001 + [0, 51, 255], 8, vr="SS")),
+        0,
+        [0, 0.2, 1],
+    ),
     "Modality LUT and window": (
         [0, 1, 2],
         U2,
@@ -287,15 +306,19 @@ LOSSLESS = {
 }
 
 
-@pytest.mark.parametrize("bits", [8, 10, 12, 16])
+@pytest.mark.parametrize(("bits", "allocated"), [(8, 8), (8, 16), (10, 16), (12, 16), (16, 16)])
 @pytest.mark.parametrize("name", LOSSLESS)
-def test_lossless_syntaxes_give_the_stored_values(name, bits, tmp_path):
+def test_lossless_syntaxes_give_the_stored_values(name, bits, allocated, tmp_path):
     pixels = smooth(bits=bits)
+    stored = pixels.astype(f"u{allocated // 8}")
     if name == "deflated":
-        ds = dataset(pixels, bits=bits)
+        ds = dataset(stored, bits=bits)
         ds.file_meta.TransferSyntaxUID = LOSSLESS[name]
     else:
-        ds = compressed(pixels, LOSSLESS[name], bits=bits)
+        stream = None if name == "RLE" else encode(pixels, LOSSLESS[name], bits=bits)
+        ds = compressed(stored, LOSSLESS[name], bits=allocated, stream=stream)
+        # set afterwards: pydicom's RLE encoder would leave out the upper byte of 8 in 16 bits
+        ds.BitsStored, ds.HighBit = bits, bits - 1
     found = dicom.read(save(tmp_path / "file.dcm", ds))
     np.testing.assert_array_equal(np.rint(found.image * (2**bits - 1)), pixels)
 
@@ -324,8 +347,10 @@ def test_sign_that_jpeg2000_and_header_disagree_on(tmp_path):
 def test_lossy_syntaxes(tmp_path):
     pixels = smooth(bits=8)
     for syntax in (uid.JPEGBaseline8Bit, uid.JPEGExtended12Bit):
-        found = dicom.read(save(tmp_path / "file.dcm", compressed(pixels, syntax, bits=8)))
-        assert np.abs(found.image - pixels / 255).mean() < 0.01
+        for dtype in (np.uint8, U2):
+            ds = compressed(pixels.astype(dtype), syntax, bits=8, stream=encode(pixels, syntax))
+            found = dicom.read(save(tmp_path / "file.dcm", ds))
+            assert np.abs(found.image - pixels / 255).mean() < 0.01
     lossy = encode(smooth(), uid.JPEG2000, reversible=False, level=60)
     found = dicom.read(save(tmp_path / "file.dcm", compressed(smooth(), uid.JPEG2000, stream=lossy)))
     assert np.abs(found.image - smooth() / 4095).mean() < 0.01
@@ -476,6 +501,45 @@ def test_retired_overlay_in_the_upper_bits(tmp_path):
     )
 
 
+@pytest.mark.parametrize(("vr", "value"), [("US", 0), ("LO", "DAMAGED")])
+def test_an_overlay_that_is_not_in_the_upper_bits_cuts_nothing(vr, value, tmp_path):
+    """Bit Position is 0 for an overlay with data of its own (PS3.3 C.9.2); those may have been removed."""
+    ds = dataset(np.array([[0, 100, 5000]], U2))
+    ds.add_new((0x6000, 0x0102), vr, value)
+    np.testing.assert_allclose(
+        dicom.read(save(tmp_path / "file.dcm", ds)).image[0], [0, 100 / 8191, 5000 / 8191], atol=1e-6
+    )
+
+
+@pytest.mark.parametrize("syntax", [uid.ExplicitVRLittleEndian, uid.RLELossless, uid.JPEG2000Lossless])
+def test_numbers_written_as_text_are_numbers(syntax, tmp_path):
+    ds = dataset(smooth()) if syntax == uid.ExplicitVRLittleEndian else compressed(smooth(), syntax)
+    for keyword in ("Rows", "Columns", "BitsAllocated", "BitsStored", "PixelRepresentation"):
+        ds.add(DataElement(keyword, "LO", str(ds[keyword].value)))
+    found = dicom.read(save(tmp_path / "file.dcm", ds))
+    np.testing.assert_array_equal(np.rint(found.image * 4095), smooth())
+
+
+@pytest.mark.parametrize(
+    ("keyword", "vr", "value"),
+    [
+        ("WindowCenterWidthExplanation", "US", 5),
+        ("WindowCenterWidthExplanation", "OB", b"12"),
+        ("WindowCenterWidthExplanation", "US", [5, 6]),
+        ("ViewCodeSequence", "US", [5, 6]),
+        ("ViewCodeSequence", "US", 5),
+        ("ViewCodeSequence", "LO", "399368009"),
+        ("ImagerPixelSpacing", "US", 5),
+        ("ImagerPixelSpacing", "OB", b"12"),
+    ],
+)
+def test_damage_in_what_the_pixels_do_not_need_counts_as_absence(keyword, vr, value, tmp_path):
+    tags = window(100, 11) | {keyword: DataElement(keyword, vr, value)}
+    found = dicom.read(save(tmp_path / "file.dcm", dataset(np.array([[94, 95, 105]], U2), **tags)))
+    np.testing.assert_allclose(found.image[0], [0, 0.05, 1], atol=1e-6)
+    assert (found.view, found.spacing_mm) == (None, None)
+
+
 def siz(stream, rows, columns, tile=None):
     """The codestream with another declared size (SIZ: sizes at byte 8, tiles at byte 24)."""
     stream = bytearray(stream)
@@ -502,6 +566,24 @@ BAD = {
     "unknown function": (dataset(LINE, **(window(2, 4) | FUNCTION)), "VOI LUT function"),
     "a centre without width": (dataset(LINE, WindowCenter=2), "1 window centres and 0 widths"),
     "a short LUT": (dataset(LINE, VOILUTSequence=[item([9, 0, 16], b"\0\0\1\0", "OW")]), "LUT of the header"),
+    "a LUT of absurd depth": (dataset(LINE, **shown(lut(0, [0, 1, 2, 3], 4108))), "depth of 4108 bits"),
+    "a LUT of no depth": (dataset(LINE, **units(lut(0, [0, 1, 2, 3], 0))), "depth of 0 bits"),
+    "no sequence": (
+        dataset(LINE, VOILUTSequence=DataElement("VOILUTSequence", "US", 5)),
+        "VOILUTSequence is not a sequence",
+    ),
+    "a VOI LUT after an absurd slope": (
+        dataset(LINE, RescaleSlope="1e300", **shown(lut(0, [0, 1, 2, 3], 8))),
+        "RescaleSlope is not one number",
+    ),
+    "an absurd slope": (dataset(LINE, RescaleSlope="-1e36"), "RescaleSlope is not one number"),
+    "an absurd intercept": (dataset(LINE, RescaleIntercept="1e300"), "RescaleIntercept is not one number"),
+    "an absurd centre": (dataset(LINE, **window("1e39", "1e39")), "WindowCenter is not a list"),
+    "an absurd width": (dataset(LINE, **window("2", "1e39", "SIGMOID")), "WindowWidth is not a list"),
+    "padding without sense": (
+        dataset(LINE, PixelPaddingValue=DataElement("PixelPaddingValue", "FD", 1e30)),
+        "PixelPaddingValue is not one number",
+    ),
     "a LUT without data": (dataset(LINE, ModalityLUTSequence=[Dataset()]), "no descriptor"),
     "too few pixels": (dataset(smooth(), Rows=4000), "truncated"),
     "absurd size": (dataset(smooth(), Rows=60000, Columns=60000), "absurd"),
@@ -517,6 +599,12 @@ BAD = {
         compressed(smooth(), uid.JPEG2000Lossless, Rows=6400, Columns=4800, stream=siz(J2K, 6400, 4800, 4)),
         "tiles",
     ),
+    "a deep stream under a flat header": (
+        compressed(smooth(bits=8), uid.JPEG2000Lossless, bits=8, stream=J2K),
+        "declares 12 bits, the header 8",
+    ),
+    "a syntax that nothing here reads": (compressed(smooth(), uid.JPEG2000MC, stream=J2K), "no decoder"),
+    "a film": (compressed(smooth(), uid.MPEG2MPML, stream=J2K[:50]), "no decoder"),
     "cut JPEG 2000": (compressed(smooth(), uid.JPEG2000Lossless, stream=J2K[:-500]), "truncated"),
     "cut JPEG": (compressed(smooth(), uid.JPEGLosslessSV1, stream=JPEG[:-500]), "truncated"),
     "colour stream": (
@@ -632,6 +720,28 @@ def test_png_modes(tmp_path):
             dicom.read(file)
     Image.fromarray(np.zeros((8, 8), np.uint8)).save(file)
     with pytest.raises(dicom.ImageReadError, match="same value"):
+        dicom.read(file)
+
+
+@pytest.mark.parametrize("channels", [2, 3, 4])
+def test_a_deep_png_of_several_channels_is_refused_rather_than_cut_to_8_bits(channels, tmp_path):
+    file = tmp_path / "file.png"
+    deep = smooth(bits=16)
+    file.write_bytes(imagecodecs.png_encode(np.dstack([deep] * (channels - 1) + [np.full_like(deep, 65535)])))
+    with pytest.raises(dicom.ImageReadError, match="16 bits in several channels"):
+        dicom.read(file)
+    file.write_bytes(imagecodecs.png_encode(deep))
+    np.testing.assert_array_equal(np.rint(dicom.read(file).image * 65535), deep)
+
+
+@pytest.mark.parametrize("side", [9_900, 10_001, 20_000])
+def test_the_declared_size_of_a_png_is_judged_before_it_is_decoded(side, tmp_path):
+    header = struct.pack(">II5B", side, side, 8, 0, 0, 0, 0)
+    chunk = b"IHDR" + header
+    data = b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + chunk + struct.pack(">I", zlib.crc32(chunk))
+    file = tmp_path / "file.png"
+    file.write_bytes(data + struct.pack(">I", 4) + b"IDAT")
+    with pytest.raises(dicom.ImageReadError, match="truncated" if side < 10_000 else "pixels is absurd"):
         dicom.read(file)
 
 

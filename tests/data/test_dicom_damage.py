@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pydicom
@@ -16,12 +17,15 @@ import pytest
 from mammogram_files import NAME, compressed, dataset, save, smooth
 from PIL import Image
 from pydicom import uid
+from pydicom.dataset import Dataset
 
 from mammo_utils.data import dicom
 
 EACH = 70  # damaged files of every format
 FORMATS = {
     "explicit": None,
+    "LUTs": None,
+    "windows": None,
     "implicit": uid.ImplicitVRLittleEndian,
     "big endian": uid.ExplicitVRBigEndian,
     "deflated": uid.DeflatedExplicitVRLittleEndian,
@@ -33,6 +37,42 @@ FORMATS = {
     "JPEG baseline": uid.JPEGBaseline8Bit,
     "PNG": "PNG",
     "JPEG": "JPEG",
+}
+
+MEMORY = Path("/proc/self/statm")  # Linux alone says so how much memory a process has
+
+
+def item(**tags) -> list[Dataset]:
+    made = Dataset()
+    for keyword, value in tags.items():
+        setattr(made, keyword, value)
+    return [made]
+
+
+def lut(bits: int) -> list[Dataset]:
+    """A sequence of one LUT with 16 steps."""
+    entries = np.linspace(0, 2**bits - 1, 16).astype("<u2").tobytes()
+    return item(LUTDescriptor=[16, 0, bits], LUTExplanation="STEPS", LUTData=entries)
+
+
+SHOWN = {
+    "WindowCenter": ["10E02", "2000"],
+    "WindowWidth": ["15E02", "4000"],
+    "WindowCenterWidthExplanation": ["NARROW", "WIDE"],
+    "ViewCodeSequence": item(CodeValue="399368009", CodingSchemeDesignator="SCT"),
+    "ImageLaterality": "L",
+    "PresentationLUTShape": "INVERSE",
+    "PresentationIntentType": "FOR PRESENTATION",
+}
+# A file has either LUTs or a rescale and windows in use, so that all display tags need two files.  Numbers
+# are written with exponents, of which a changed byte makes enormous ones.
+DISPLAY = {
+    "LUTs": SHOWN
+    | {"ModalityLUTSequence": lut(4), "VOILUTSequence": lut(16), "PixelSpacing": ["0.1", "0.1"]}
+    | {"PixelPaddingValue": 0, "PixelPaddingRangeLimit": 3},
+    "windows": SHOWN
+    | {"RescaleSlope": "2E00", "RescaleIntercept": "-10E01", "VOILUTFunction": "SIGMOID"}
+    | {"ImagerPixelSpacing": ["0.1", "0.1"], "EstimatedRadiographicMagnificationFactor": "1.05"},
 }
 
 # What a child does: read each file in full and small, say what came of it, one line a file.
@@ -55,8 +95,10 @@ def outcome(file, size):
 
 files = Path(sys.argv[1]).read_text().splitlines()
 outcome(files[0], 16)  # every library is loaded before the memory is counted
-used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-resource.setrlimit(resource.RLIMIT_AS, (used + 2**30, used + 2**30))
+memory = Path(sys.argv[2])
+if memory.exists():
+    used = int(memory.read_text().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (used + 2**30, used + 2**30))
 resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 for file in files[1:]:
     print(file, end="\\t", flush=True)
@@ -69,6 +111,7 @@ def intact(name: str, **tags) -> bytes:
     """The undamaged file of a format."""
     bits = 8 if name in ("JPEG baseline", "JPEG") else 12
     pixels, syntax = smooth(bits=bits), FORMATS[name]
+    tags = DISPLAY.get(name, {}) | tags
     buffer = io.BytesIO()
     if name in ("PNG", "JPEG"):
         Image.fromarray(pixels).save(buffer, name)
@@ -109,7 +152,7 @@ def read_all(files: list, folder) -> dict[str, tuple[str, ...]]:
     good.write_bytes(intact("explicit"))
     while names:
         (folder / "list.txt").write_text("\n".join([str(good), *names]))
-        command = [sys.executable, "-c", CHILD, str(folder / "list.txt")]
+        command = [sys.executable, "-c", CHILD, str(folder / "list.txt"), str(MEMORY)]
         child = subprocess.run(command, capture_output=True, text=True, timeout=300)
         assert NAME not in child.stdout + child.stderr
         rows = [line.split("\t") for line in child.stdout.splitlines()]
@@ -156,6 +199,34 @@ def test_no_byte_of_a_stream_s_header_takes_the_process_along(name, tmp_path):
     found = read_all(files, tmp_path)
     assert set(found) == {str(file) for file in files}
     assert not {file: what for file, what in found.items() if what[0] == "crash"}
+
+
+@pytest.mark.parametrize("name", DISPLAY)
+def test_no_byte_of_a_header_brings_another_exception(name, tmp_path):
+    data = intact(name)
+    file = tmp_path / "intact.dcm"
+    file.write_bytes(data)
+    said = " ".join(dicom.read(file).applied)
+    for step in {"LUTs": ("Modality LUT", "VOI LUT"), "windows": ("rescale", "window SIGMOID")}[name]:
+        assert step in said, "the display tags are not in use"
+    files = []
+    for place in range(132, data.rfind(b"\xe0\x7f\x10\x00") + 12):
+        for value in (255, ord("9"), data[place] ^ 1):
+            file = tmp_path / f"{place}-{value}.dcm"
+            file.write_bytes(data[:place] + bytes([value]) + data[place + 1 :])
+            files.append(file)
+    found = read_all(files, tmp_path)
+    assert set(found) == set(map(str, files))
+    assert not {file: what for file, what in found.items() if what[0] == "crash"}
+
+
+@pytest.mark.skipif(not MEMORY.exists(), reason=f"no {MEMORY} here: children run without a memory limit")
+def test_the_memory_of_a_child_is_limited(tmp_path):
+    (tmp_path / "good.dcm").write_bytes(intact("explicit"))
+    (tmp_path / "list.txt").write_text(str(tmp_path / "good.dcm"))
+    command = [sys.executable, "-c", f"{CHILD}\nbytes(2**31)", str(tmp_path / "list.txt"), str(MEMORY)]
+    child = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert "MemoryError" in child.stderr
 
 
 TEXT = {
