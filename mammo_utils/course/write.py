@@ -127,7 +127,7 @@ def _small_png(encoded: str) -> str:
     """
     picture = Image.open(io.BytesIO(base64.b64decode(encoded)))
     if picture.mode != "P":
-        picture = picture.convert("RGB").quantize(256, dither=Image.Dither.NONE)
+        picture = picture.convert("RGB").quantize(256, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
     picture.info.clear()
     file = io.BytesIO()
     picture.save(file, "png", optimize=True)

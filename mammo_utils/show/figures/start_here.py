@@ -20,7 +20,7 @@ def four_views(views: list[View]) -> Figure:
         view = by_name[name]
         image(axes[0, column], view.image, f"{name[0]} {name[1:]}")
         drawn = percent_density(view.reader_masks["A"], view.breast_mask)
-        title = f"dense: truth {view.percent_density:.0f} %, reader A {drawn:.0f} %"
+        title = f"dense: truth {view.percent_density:.0f} %,\nreader A {drawn:.0f} %"
         image(axes[1, column], view.image, title, span=(0, 1.35))
         outline(axes[1, column], view.breast_mask, SKY, style="dotted")
         outline(axes[1, column], view.pectoral_mask, GREEN)
