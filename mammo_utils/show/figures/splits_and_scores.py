@@ -86,7 +86,7 @@ def overlap(view: View) -> Figure:
     for mask, colour in ((a & b, (0.95, 0.95, 0.95)), (a & ~b, (0.9, 0.62, 0)), (b & ~a, (0.34, 0.7, 0.91))):
         colours[mask] = colour
     axes[0, 3].imshow(colours)
-    axes[0, 3].set(title="white both, orange A only, blue B only", xticks=[], yticks=[])
+    axes[0, 3].set(title="white: both, orange: A only,\nblue: B only", xticks=[], yticks=[])
     axes[0, 3].spines[:].set_visible(False)
     return figure
 
