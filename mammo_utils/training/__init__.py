@@ -1,0 +1,1 @@
+"""The one loop, what it minimises and what it may change."""
