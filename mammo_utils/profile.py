@@ -76,7 +76,7 @@ def precision(wanted: str = "auto") -> str:
 
 
 def seed_everything(seed: int) -> None:
-    """Seed Python, numpy and torch: the only place that touches their global generators."""
+    """Seed the global generators of Python, numpy and torch (`training.loop.fit` leaves them as they are)."""
     import numpy
     import torch
 
