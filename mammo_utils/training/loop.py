@@ -171,14 +171,15 @@ def _fabric(precision: str) -> Fabric:
     # Fabric says on stderr which precision it uses; History says it too.
     logging.getLogger("lightning_fabric.utilities.rank_zero").setLevel(logging.WARNING)
     options = {"precision": profile.precision(precision)}
-    if "LOCAL_WORLD_SIZE" in os.environ and "LT_CLI_USED" not in os.environ:
+    kind, _, index = profile.device().partition(":")
+    if "LT_CLI_USED" in os.environ:  # the command gave devices and strategy, and has launched
+        return Fabric(**options)
+    if "LOCAL_WORLD_SIZE" in os.environ:
         local, world = int(os.environ["LOCAL_WORLD_SIZE"]), int(os.environ["WORLD_SIZE"])
         options |= {"devices": local, "num_nodes": world // local, "strategy": "ddp"}
-        options |= {"accelerator": profile.device().split(":")[0]}
-    elif "LT_CLI_USED" not in os.environ:
-        kind, _, index = profile.device().partition(":")
-        options |= {"accelerator": kind, "devices": [int(index)] if index else 1}
-    fabric = Fabric(**options)
+    else:
+        options |= {"devices": [int(index)] if index else 1}
+    fabric = Fabric(accelerator=kind, **options)
     fabric.launch()
     return fabric
 
