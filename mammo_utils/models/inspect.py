@@ -1,0 +1,117 @@
+"""What a network costs, and how far one of its output pixels sees."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from mammo_utils.data.preprocess import width_for
+
+
+@contextmanager
+def _evaluating(model: nn.Module):
+    """Switch to evaluation and give every module its own mode back."""
+    modes = {module: module.training for module in model.modules()}
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, mode in modes.items():
+            module.training = mode
+
+
+def _images(model: nn.Module, size: int | tuple[int, int], number: int, seed: int = 0) -> Tensor:
+    """``number`` images of uniform noise in 0–1, as ``model`` takes them, on its device."""
+    shape = (size, width_for(size)) if isinstance(size, int) else size
+    generator = torch.Generator().manual_seed(seed)
+    return torch.rand(number, model.mean.shape[1], *shape, generator=generator).to(model.mean.device)
+
+
+def cost(model: nn.Module, size: int | tuple[int, int]) -> dict[str, float]:
+    """Parameters (all, of the encoder) and floating point operations of one forward pass of one image.
+
+    ``model`` is what ``models.segmentation.build`` returns, ``size`` as there.  A multiplication and an
+    addition are two operations; only convolutions, matrix products and attention are counted.
+    """
+    with _evaluating(model), torch.no_grad(), FlopCounterMode(display=False) as counter:
+        model(_images(model, size, 1))
+    return {
+        "parameters": sum(p.numel() for p in model.parameters()),
+        "encoder parameters": sum(p.numel() for p in model.encoder.parameters()),
+        "flops": counter.get_total_flops(),
+    }
+
+
+def receptive_field(
+    model: nn.Module, size: int | tuple[int, int], *, channel: int = 0, draws: int = 8, seed: int = 0
+) -> np.ndarray:
+    """Effective receptive field of the central output pixel: (H, W) float32, its maximum 1.
+
+    The mean over ``draws`` noise images of the absolute gradient of that pixel's logit ``channel`` with
+    respect to the input.  The model is in evaluation mode meanwhile; its gradients are left as they were.
+
+    Source: Luo 2016, arXiv 1701.04128.
+    """
+    images = _images(model, size, draws, seed).requires_grad_()
+    with _evaluating(model):
+        logits = model(images)[:, channel]
+        centre = logits[:, logits.shape[1] // 2, logits.shape[2] // 2].sum()
+        (gradient,) = torch.autograd.grad(centre, images)
+    field = gradient.abs().mean(dim=(0, 1))
+    return (field / field.max()).cpu().numpy()
+
+
+def reach(field: np.ndarray, share: float = 0.9) -> float:
+    """Radius in pixels of the disc around the centre that holds ``share`` of a receptive field.
+
+    >>> field = np.zeros((9, 9)); field[4, 1:8] = 1
+    >>> reach(field, 0.5), reach(field, 1.0)
+    (2.0, 3.0)
+    """
+    rows, columns = np.indices(field.shape)
+    distance = np.hypot(rows - field.shape[0] // 2, columns - field.shape[1] // 2).ravel()
+    order = np.argsort(distance, kind="stable")
+    held = np.cumsum(field.ravel()[order])
+    return float(distance[order][np.searchsorted(held, share * held[-1] * (1 - 1e-6))])
+
+
+def latency(
+    models: Mapping[str, nn.Module],
+    size: int | tuple[int, int],
+    *,
+    batch: int = 1,
+    repeats: int = 9,
+    train: bool = False,
+) -> dict[str, float]:
+    """Median milliseconds of a pass over ``batch`` images, of each model on its device.
+
+    The models take turns, so that a slower spell of the machine hits them all; the first turn is not counted.
+    ``train`` measures forward and backward in training mode, which moves batch-norm statistics; else forward
+    alone.  Runs in the autocast that it is called in.
+    """
+    taken: dict[str, list[float]] = {name: [] for name in models}
+    for _ in range(repeats + 1):
+        for name, model in models.items():
+            images = _images(model, size, batch)
+            start = _now(images)
+            if train:
+                model.train()
+                model(images).float().square().mean().backward()
+                model.zero_grad()
+            else:
+                with _evaluating(model), torch.no_grad():
+                    model(images)
+            taken[name].append(1000 * (_now(images) - start))
+    return {name: float(np.median(times[1:])) for name, times in taken.items()}
+
+
+def _now(images: Tensor) -> float:
+    if images.is_cuda:
+        torch.cuda.synchronize()
+    return time.perf_counter()

@@ -1,0 +1,92 @@
+"""Where the weights of an encoder come from: nowhere, a library's download, or a local file."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from contextlib import contextmanager
+from pathlib import Path
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import nn
+
+from mammo_utils.profile import choose
+
+SUFFIX = ".safetensors"
+# What timm's classifiers have behind the features that a segmenter uses.
+HEADS = {"classifier", "conv_head", "bn2", "fc", "fc_norm", "head", "norm"}
+
+
+def check(weights: str | Path, model: str, download: str | None) -> str | Path:
+    """Return "none", the name of the download, or the path of a safetensors file; raise on anything else.
+
+    ``download`` is the name of the weights that a library offers for the encoder of ``model``, if any.
+    """
+    if Path(weights).suffix == SUFFIX:
+        return Path(weights)
+    offered = ("none", *([download] if download else []), f"the path of a {SUFFIX} file")
+    return choose(f"weights for {model}", str(weights), offered)
+
+
+@contextmanager
+def downloading(weights: str, model: str):
+    """Turn whatever goes wrong in a library's download into one sentence that says what to do."""
+    try:
+        yield
+    except Exception as error:  # the libraries raise their own, the network's and the hub's errors
+        reason = f"{type(error).__name__}: {str(error).strip() or 'no reason given'}".splitlines()[0]
+        raise RuntimeError(
+            f"the weights {weights!r} of {model} could be neither downloaded nor found in the cache "
+            f"({reason}): connect once without HF_HUB_OFFLINE=1 so that they are kept in the cache folder "
+            f"(HF_HOME or HF_HUB_CACHE), copy that folder here, or give the path of a local "
+            f"{SUFFIX} file as weights"
+        ) from None
+
+
+def stem(encoder: nn.Module) -> str:
+    """Name of the weight of the first convolution, which alone depends on the number of channels."""
+    return next(name for name, module in encoder.named_modules() if isinstance(module, nn.Conv2d)) + ".weight"
+
+
+def load(encoder: nn.Module, path: str | Path) -> None:
+    """Copy the weights in a safetensors file, under the names of timm, into ``encoder``.
+
+    The first convolution of a colour file is summed over its channels for a grey encoder: on a grey picture
+    this is what three equal channels would give.  A classifier behind the encoder's last stage is left out
+    and named in a warning.
+
+    Raises
+        FileNotFoundError: there is no such file.
+        ValueError: it is not a safetensors file, or names or shapes differ; all that differ are listed.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such file; give the path of a {SUFFIX} file or weights='none'")
+    try:
+        found = load_file(path)
+    except SafetensorError as error:
+        raise ValueError(f"{path}: not a readable safetensors file ({error}); fetch it anew") from None
+    wanted = encoder.state_dict()
+    # An encoder that returns its stages has "layers_0" where the file of the whole network has "layers.0".
+    flat = {name: re.sub(r"^(\w+)\.(\d+)\.", r"\1_\2.", name) for name in found}
+    found = {flat[name] if flat[name] in wanted else name: tensor for name, tensor in found.items()}
+    first = stem(encoder)
+    if first in found and found[first].ndim == 4 and wanted[first].shape[1] == 1:
+        found[first] = found[first].sum(dim=1, keepdim=True)
+    behind = sorted(name for name in found if name not in wanted and name.split(".")[0] in HEADS)
+    wrong = [f"{name} is missing" for name in wanted if name not in found]
+    wrong += [f"{name} is unknown" for name in found if name not in wanted and name not in behind]
+    wrong += [
+        f"{name} is {tuple(found[name].shape)}, not {tuple(wanted[name].shape)}"
+        for name in wanted
+        if name in found and found[name].shape != wanted[name].shape
+    ]
+    if wrong:
+        raise ValueError(
+            f"{path} does not fit this encoder; {len(wrong)} of {len(wanted)} weights differ (file against "
+            f"encoder), so it belongs to another network:\n  " + "\n  ".join(wrong)
+        )
+    encoder.load_state_dict({name: found[name] for name in wanted})
+    if behind:
+        warnings.warn(f"{path.name}: left out the classifier: {', '.join(behind)}", stacklevel=2)

@@ -1,0 +1,108 @@
+"""Costs against hand counts, receptive fields against the theory, modes left as found."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from mammo_utils.models import inspect
+from mammo_utils.models.segmentation import Segmenter, build
+
+
+class Chain(nn.Module):
+    """``layers`` 3×3 convolutions of one channel: everything about it is known by hand."""
+
+    def __init__(self, layers):
+        super().__init__()
+        self.encoder = nn.Sequential(*(nn.Conv2d(1, 1, 3, padding=1) for _ in range(layers)))
+        self.decoder, self.segmentation_head = nn.Identity(), nn.Conv2d(1, 2, 1)
+
+    def forward(self, x):
+        return self.segmentation_head(self.decoder(self.encoder(x)))
+
+
+def chain(layers):
+    torch.manual_seed(0)
+    stages = {f"stage{index}": [str(index)] for index in range(layers)}
+    return Segmenter(Chain(layers), stages, stride=1, mean=[0.5], std=[0.25])
+
+
+def test_cost_by_hand():
+    found = inspect.cost(chain(3), (20, 10))
+    assert found == {
+        "parameters": 3 * 10 + 4,
+        "encoder parameters": 3 * 10,
+        "flops": 2 * 20 * 10 * (3 * 9 + 2),  # a multiplication and an addition for each weight and pixel
+    }
+
+
+def test_receptive_field_of_convolutions_is_their_reach():
+    field = inspect.receptive_field(chain(3), (21, 31), draws=2)
+    rows, columns = np.nonzero(field)
+    assert (rows.min(), rows.max(), columns.min(), columns.max()) == (7, 13, 12, 18)
+    assert field.max() == 1
+    assert inspect.reach(field, 1.0) == pytest.approx(np.hypot(3, 3))
+
+
+def test_receptive_field_by_finite_differences():
+    model = build("unet/test_efficientnet", size=32).double().eval()
+    field = inspect.receptive_field(model, (32, 26), draws=1, seed=4)
+    image = torch.rand(1, 1, 32, 26, generator=torch.Generator().manual_seed(4)).double()
+
+    def centre(pixels):
+        with torch.no_grad():
+            return model(pixels)[0, 0, 16, 13].item()
+
+    slopes = {}
+    for row, column in ((16, 13), (10, 5), (20, 20)):
+        nudged = image.clone()
+        nudged[0, 0, row, column] += 1e-6
+        slopes[row, column] = abs(centre(nudged) - centre(image)) / 1e-6
+    for place, slope in slopes.items():
+        assert field[place] / field[16, 13] == pytest.approx(slope / slopes[16, 13], rel=1e-3)
+
+
+def test_attention_sees_farther_than_convolutions():
+    torch.manual_seed(0)
+    near, far = (
+        inspect.reach(inspect.receptive_field(build(name, size=128), 128, draws=2))
+        for name in ("nnunet/small", "dpt/test_vit")
+    )
+    assert near < far
+
+
+def test_modes_and_gradients_are_left_as_found():
+    model = build("unet/test_efficientnet", size=32).train()
+    model.decoder_frozen = model.net.decoder.eval()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    inspect.cost(model, 32)
+    inspect.receptive_field(model, 32, draws=1)
+    inspect.latency({"one": model}, 32, repeats=1)
+    assert model.training
+    assert model.encoder.training
+    assert not any(module.training for module in model.net.decoder.modules())
+    assert all(parameter.grad is None for parameter in model.parameters())
+    assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
+
+
+def test_latency_takes_each_model_in_turn():
+    seen = []
+
+    class Spy(Chain):
+        def __init__(self, name):
+            super().__init__(1)
+            self.name = name
+
+        def forward(self, x):
+            seen.append((self.name, tuple(x.shape), torch.is_grad_enabled()))
+            return super().forward(x)
+
+    models = {
+        name: Segmenter(Spy(name), {"stage0": ["0"]}, stride=1, mean=[0.5], std=[0.25]) for name in "ab"
+    }
+    taken = inspect.latency(models, (16, 8), batch=3, repeats=2)
+    assert list(taken) == ["a", "b"]
+    assert min(taken.values()) > 0
+    assert seen == [(name, (3, 1, 16, 8), False) for name in "ababab"]
+    inspect.latency(models, (16, 8), repeats=1, train=True)
+    assert seen[-1] == ("b", (1, 1, 16, 8), True)
