@@ -1,19 +1,10 @@
-from typing import NamedTuple
-
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
+from mammo_utils.data.batches import Batch
 from mammo_utils.training import losses, tasks
-
-
-class Batch(NamedTuple):
-    image: torch.Tensor
-    target: torch.Tensor
-    breast: torch.Tensor
-    patient: torch.Tensor
-    row: torch.Tensor
 
 
 def segmentation_batches(sizes=(3, 2), height=6, width=5, seed=0):
@@ -166,6 +157,22 @@ def test_predict_leaves_the_model_as_it_was():
     assert [module.training for module in model.modules()] == [True, True, False, True, True, True]
     assert all(torch.equal(value, state[name]) for name, value in model.state_dict().items())
     tasks.segmentation()(model, batches[0]).backward()
+    assert model[0].weight.grad.abs().sum() > 0
+
+
+def test_what_batches_keep_from_a_pass_can_be_trained_on():
+    class Kept:
+        """Batches that are made during the first pass over them, as those that stay on a device are."""
+
+        made = None
+
+        def __iter__(self):
+            self.made = self.made or segmentation_batches()
+            return iter(self.made)
+
+    model, batches = segmenter(), Kept()
+    tasks.predict(model, batches)
+    tasks.segmentation()(model, batches.made[0]).backward()
     assert model[0].weight.grad.abs().sum() > 0
 
 
