@@ -22,7 +22,7 @@ import pandas as pd
 from joblib import Parallel, delayed
 from tqdm import tqdm
 
-from mammo_utils.data import catalogs, journal, preprocess, rows, splits
+from mammo_utils.data import catalogs, journal, lock, preprocess, rows, splits
 
 
 @dataclass(frozen=True)
@@ -116,7 +116,7 @@ def build(table: pd.DataFrame, directory, *, size, workers: int = 1) -> ImageCac
     settings = {"size": [height, width], "masks": [*named, "foreground_mask"], "code": rows.CODE}
     table = table.reset_index(drop=True)
     jobs = [rows.job_of(row, named, (height, width)) for row in table.to_dict("records")]
-    with journal.locked(directory):
+    with lock.locked(directory / ".lock"):
         done = journal.resume(directory, settings, jobs, workers)
         if len(done) < len(jobs):
             _prepare_all(directory, settings, jobs, done, workers)

@@ -1,12 +1,10 @@
-"""The files of a cache of prepared images: which of their rows are still true, and who may write them."""
+"""The files of a cache of prepared images: which of their rows are still true."""
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import shutil
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -114,24 +112,3 @@ def _length(path: Path) -> int:
 def _cut(path: Path, length: int) -> None:
     with open(path, "ab") as file:
         file.truncate(length)
-
-
-@contextmanager
-def locked(directory: Path):
-    """One builder at a time; the lock ends with the process that holds it, however that ends."""
-    with open(directory / ".lock", "w") as file:
-        if os.name == "nt":
-            import msvcrt
-
-            while True:
-                try:
-                    msvcrt.locking(file.fileno(), msvcrt.LK_LOCK, 1)
-                    break
-                except OSError as error:  # it gives up after ten seconds
-                    if error.errno not in (errno.EACCES, errno.EDEADLK):
-                        raise
-        else:
-            import fcntl
-
-            fcntl.flock(file, fcntl.LOCK_EX)
-        yield
