@@ -13,6 +13,7 @@ COMMANDS = {
     "show": ("mammo_utils.show.command", "draw how files of your own are read and prepared"),
     "prepare": ("mammo_utils.data.command", "read, split and cache a data set"),
     "phantom": ("mammo_utils.study.command", "measure the phantom's statistics and controls"),
+    "study": ("mammo_utils.study.runs_command", "run, resume or check a study of settings and seeds"),
 }
 
 
