@@ -240,7 +240,7 @@ def _numbers(cache, column: str, rows: np.ndarray) -> torch.Tensor:
 
 
 def _complete(table: pd.DataFrame, column: str, rows: np.ndarray) -> None:
-    """Chosen rows must have a value in ``column``, if it is there: the cache holds empty masks for the others."""
+    """Chosen rows need a value in ``column``, if it is there: the cache holds empty masks for the others."""
     absent = int(table[column].iloc[rows].isna().sum()) if column in table else 0
     if absent:
         raise ValueError(
