@@ -31,7 +31,7 @@ def run(settings, seed):
     with open(HERE / "ran.txt", "a") as file:
         file.write(f"{settings['loss']} {settings.get('labels')} {seed}\\n")
     if seed == 1 and (HERE / "hang").exists():
-        with subprocess.Popen([sys.executable, "-S", "-c", "import time; time.sleep(600)"]) as sleeper:
+        with subprocess.Popen([sys.executable, "-S", "-c", "import time; time.sleep(120)"]) as sleeper:
             with open(HERE / "pids.txt", "a") as file:
                 file.write(f"{os.getpid()} {sleeper.pid}\\n")
     labels = settings["labels"]
