@@ -1,10 +1,13 @@
+import itertools
+
 import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import stats
 
-from mammo_utils.evaluation.intervals import bootstrap, paired
+from mammo_utils.evaluation.intervals import bootstrap, paired, paired_t, wilcoxon
 
 
 def slow_bootstrap(statistic, values, groups, n, seed):
@@ -136,3 +139,111 @@ def test_bad_groups_are_named(values, groups, words):
 def test_a_missing_woman_among_strings_is_not_a_woman_called_nan(missing, kind):
     with pytest.raises(ValueError, match="1 rows have no group"):
         bootstrap(np.mean, [1, 2, 3], groups=kind(["a", missing, "b"]), n=10)
+
+
+@pytest.mark.parametrize("level", [0, 1, 95, np.nan])
+def test_a_level_in_percent_is_refused(level):
+    with pytest.raises(ValueError, match="between 0 and 1"):
+        bootstrap(np.mean, [1, 2], groups=[1, 2], level=level)
+    with pytest.raises(ValueError, match="between 0 and 1"):
+        paired_t([1, 2], level=level)
+
+
+def test_a_t_interval_worked_by_hand():
+    # Mean 2, standard deviation √2, standard error 1; t(0.975) with one degree of freedom is 12.706.
+    assert paired_t([1, 3]) == pytest.approx((2, 2 - 12.7062, 2 + 12.7062), abs=1e-4)
+    assert paired_t([0.5, 0.5, 0.5]) == (0.5, 0.5, 0.5)
+
+
+@given(st.lists(st.integers(-50, 50), min_size=2, max_size=12), st.floats(0.5, 0.999))
+def test_a_t_interval_equals_that_of_scipy(differences, level):
+    if len(set(differences)) > 1:
+        expected = stats.ttest_1samp(differences, 0).confidence_interval(level)
+        assert paired_t(differences, level=level) == pytest.approx((np.mean(differences), *expected))
+
+
+def test_a_t_interval_of_ten_seeds_covers_the_truth_as_often_as_it_says():
+    draws = np.random.default_rng(0).normal(0.02, 0.01, (2000, 10))
+    for level in (0.95, 1 - 0.05 / 4):
+        covered = np.mean([low <= 0.02 <= high for _, low, high in (paired_t(d, level=level) for d in draws)])
+        assert covered == pytest.approx(level, abs=0.015)
+
+
+@pytest.mark.parametrize(
+    ("differences", "words"),
+    [
+        ([], "two or more"),
+        ([1], "two or more"),
+        ([[1, 2], [3, 4]], "two or more"),
+        ([1, np.nan, 3, np.inf], r"\[1, 3\] are missing"),
+    ],
+)
+def test_a_seed_without_a_result_is_named(differences, words):
+    with pytest.raises(ValueError, match=words):
+        paired_t(differences)
+
+
+def signed_rank_p(differences):
+    """Two-sided p by trying every choice of signs."""
+    ranks = {size: rank for rank, size in enumerate(sorted(map(abs, differences)), 1)}
+    observed = sum(ranks[abs(d)] for d in differences if d > 0)
+    totals = [
+        sum(rank for rank, positive in zip(ranks.values(), signs, strict=True) if positive)
+        for signs in itertools.product([False, True], repeat=len(ranks))
+    ]
+    tails = (sum(t <= observed for t in totals), sum(t >= observed for t in totals))
+    return min(1, 2 * min(tails) / len(totals))
+
+
+@settings(deadline=None)
+@given(
+    st.lists(st.integers(-40, 40).filter(lambda d: d), min_size=2, max_size=8, unique_by=lambda d: abs(d)),
+    st.integers(1, 4),
+)
+def test_wilcoxon_equals_trying_every_sign_whatever_the_number_of_views(differences, views):
+    women = np.repeat(np.arange(len(differences)), views)
+    spread = np.resize([0.25, -0.25], views) if views % 2 == 0 else np.zeros(views)
+    a = np.random.default_rng(0).integers(0, 9, len(women)).astype(float)
+    b = a + np.repeat(differences, views) + np.tile(spread, len(differences))
+    found = wilcoxon(a, b, groups=women)
+    assert found == pytest.approx((signed_rank_p(differences), len(differences)))
+    assert wilcoxon(b, a, groups=women) == pytest.approx(found)
+
+
+def test_women_without_a_difference_are_left_out():
+    women = ["ann", "ann", "bea", "cleo", "dora"]
+    a, b = np.zeros(5), np.array([0.1, -0.1, 0.3, 0.2, 0.1])  # ann's views cancel
+    assert wilcoxon(a, b, groups=women) == pytest.approx((2 / 8, 3))
+    assert wilcoxon(b, b, groups=women) == (1, 0)
+
+
+def test_means_that_are_equal_on_paper_are_ties():
+    # 0.3 - 0.2 and 0.1 - 0 differ in the last bit, and so do 0.1 + 0.2 and 0.3.
+    a, b = np.array([0.2, 0.0, 0.3, 0.0]), np.array([0.3, 0.1, 0.1 + 0.2, 0.5])
+    assert wilcoxon(a, b, groups=[1, 2, 3, 4]).n == 3
+
+
+def test_by_woman_a_true_null_is_rejected_at_its_level_and_by_image_far_too_often():
+    rng = np.random.default_rng(0)
+    women = np.repeat(np.arange(30), 4)
+    rejected = {"woman": 0, "image": 0}
+    for _ in range(400):
+        views = rng.normal(size=30)[women] + 0.3 * rng.normal(size=120)
+        for unit, groups in (("woman", women), ("image", np.arange(120))):
+            rejected[unit] += wilcoxon(np.zeros(120), views, groups=groups).p < 0.05
+    assert rejected["woman"] / 400 < 0.09
+    assert rejected["image"] / 400 > 0.2
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "groups", "words"),
+    [
+        ([1, 2], [1, np.nan], [1, 2], "missing or infinite"),
+        ([1, 2], [1, 2, 3], [1, 2], "rows but groups has 2"),
+        ([1, 2], [2, 3], [1, 1], "at least two groups"),
+        ([1, 2], [2, 3], ["a", None], "1 rows have no group"),
+    ],
+)
+def test_wilcoxon_names_what_is_wrong(a, b, groups, words):
+    with pytest.raises(ValueError, match=words):
+        wilcoxon(a, b, groups=groups)

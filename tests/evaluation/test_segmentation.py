@@ -1,77 +1,25 @@
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from hypothesis.extra.numpy import arrays
+from scipy import stats
+from sklearn.metrics import cohen_kappa_score
 
 from mammo_utils.evaluation.intervals import bootstrap
-from mammo_utils.evaluation.segmentation import agreement, dice, percent_density, scores
-
-masks = arrays(bool, (4, 5))
-
-
-@given(masks, masks)
-def test_dice_equals_the_overlap_of_two_sets_of_pixels(a, b):
-    first, second = (set(zip(*np.nonzero(mask), strict=True)) for mask in (a, b))
-    expected = 1.0 if not (first or second) else 2 * len(first & second) / (len(first) + len(second))
-    assert dice(a, b) == pytest.approx(expected)
-    assert dice(b, a) == dice(a, b)
-
-
-@given(masks)
-def test_dice_with_itself_is_one_and_with_its_complement_zero(mask):
-    assert dice(mask, mask) == 1
-    assert dice(mask, ~mask) == 0
-
-
-def test_a_stack_is_scored_image_by_image_with_the_empty_cases():
-    empty, left = np.zeros((2, 2), bool), np.array([[1, 0], [1, 0]], bool)
-    full = np.ones((2, 2), bool)
-    prediction, target = np.stack([empty, left, empty, left]), np.stack([empty, empty, left, full])
-    np.testing.assert_allclose(dice(prediction, target), [1, 0, 0, 2 / 3])
-
-
-@pytest.mark.parametrize(
-    ("a", "b", "words"),
-    [
-        ([[0.2, 0.8]], [[0, 1]], "prediction holds values other than 0 and 1"),
-        ([[0, 1]], [[0, 255]], "target holds values"),
-        ([[0, 1]], [[0], [1]], "of one shape"),
-    ],
+from mammo_utils.evaluation.segmentation import (
+    METRICS,
+    agreement,
+    density_classes,
+    dice,
+    iou,
+    percent_density,
+    precision,
+    scores,
+    sensitivity,
+    spearman,
+    surface_distance,
+    weighted_kappa,
 )
-def test_what_is_not_a_pair_of_masks_is_refused(a, b, words):
-    with pytest.raises(ValueError, match=words):
-        dice(a, b)
 
-
-@given(st.integers(0, 12), st.integers(1, 12), st.integers(0, 5))
-def test_percent_density_counts_dense_pixels_inside_the_breast_only(dense, area, outside):
-    breast, mask = np.zeros((3, 6), bool), np.zeros((3, 6), bool)
-    breast.flat[:area] = True
-    mask.flat[: min(dense, area)] = True
-    mask.flat[18 - outside :] = outside > 0
-    assert percent_density(mask, breast) == pytest.approx(100 * min(dense, area) / area)
-
-
-def test_percent_density_of_no_breast_is_undefined():
-    assert np.isnan(percent_density(np.ones((2, 2)), np.zeros((2, 2))))
-
-
-def test_agreement_of_a_case_worked_by_hand():
-    # Differences 1, -1, 3, 1: mean 1, sum of squares about it 8, variance 8/3.
-    bias, lower, upper = agreement([11, 19, 33, 41], [10, 20, 30, 40])
-    assert bias == 1
-    assert upper - bias == pytest.approx(1.96 * (8 / 3) ** 0.5)
-    assert bias - lower == pytest.approx(upper - bias)
-
-
-def test_agreement_has_intervals_through_the_bootstrap():
-    rng = np.random.default_rng(0)
-    reference = rng.uniform(0, 80, 300)
-    measured = reference + rng.normal(2, 5, 300)
-    result = bootstrap(agreement, measured, reference, groups=np.arange(300), n=300)
-    for truth, low, high in zip((2, 2 - 9.8, 2 + 9.8), result.low, result.high, strict=True):
-        assert low < truth < high
+CUTS = (30, 40, 50)
 
 
 def example():
@@ -123,12 +71,6 @@ def test_an_empty_true_breast_is_named():
         scores(mask, mask, groups=[1, 2], breast=breast)
 
 
-@pytest.mark.parametrize(("a", "b"), [([1, 2, 3], [1]), ([1, 2, 3], 1), ([1], [1]), ([[1, 2]], [[1, 2]])])
-def test_agreement_needs_pairs(a, b):
-    with pytest.raises(ValueError, match="of one length of two or more"):
-        agreement(a, b)
-
-
 def test_one_image_is_not_a_stack():
     mask = np.ones((2, 2), bool)
     with pytest.raises(ValueError, match=r"N×H×W, not \(2, 2\)"):
@@ -140,3 +82,152 @@ def test_bad_weights_are_refused(weights):
     mask = np.ones((2, 2, 2), bool)
     with pytest.raises(ValueError, match="weights must be 2 numbers"):
         scores(mask, mask, groups=[1, 2], weights=weights)
+
+
+def rated():
+    """The example with a reader's classes that roughly follow the true density."""
+    prediction, target, breast, women = example()
+    classes = density_classes(percent_density(target, breast) + np.resize([0, 9, -9], 12), CUTS)
+    return prediction, target, breast, women, classes
+
+
+def test_every_row_equals_the_plain_mean_or_another_library():
+    prediction, target, breast, women, classes = rated()
+    table = scores(
+        prediction, target, groups=women, breast=breast, density_class=classes, cuts=CUTS, spacing=0.7,
+        metrics=METRICS, n=50,
+    )  # fmt: skip
+    assert list(table.index) == list(METRICS)
+    triples = list(zip(prediction, target, breast, strict=True))
+    percent = np.array([[100 * (m & b).sum() / b.sum() for m in (p, t)] for p, t, b in triples])
+    error = percent[:, 0] - percent[:, 1]
+    called = ["ABCD"[sum(value >= cut for cut in CUTS)] for value in percent[:, 0]]
+    distances = [surface_distance(p, t, spacing=0.7) for p, t, _ in triples]
+    expected = {
+        "dice": np.mean([2 * (p & t).sum() / (p.sum() + t.sum()) for p, t, _ in triples]),
+        "iou": np.mean([(p & t).sum() / (p | t).sum() for p, t, _ in triples]),
+        "sensitivity": np.mean([(p & t).sum() / t.sum() for p, t, _ in triples]),
+        "precision": np.mean([(p & t).sum() / p.sum() for p, t, _ in triples]),
+        "surface_distance": np.mean([distance.mean for distance in distances]),
+        "hausdorff_95": np.mean([distance.hausdorff_95 for distance in distances]),
+        "density_mae": np.abs(error).mean(),
+        "density_bias": error.mean(),
+        "density_lower": error.mean() - 1.96 * error.std(ddof=1),
+        "density_upper": error.mean() + 1.96 * error.std(ddof=1),
+        "spearman": stats.spearmanr(percent[:, 0], ["ABCD".index(x) for x in classes]).statistic,
+        "kappa": cohen_kappa_score(called, classes, labels=list("ABCD"), weights="quadratic"),
+    }
+    assert table.estimate.to_dict() == pytest.approx(expected)
+
+
+def test_every_interval_resamples_women():
+    prediction, target, breast, women, classes = rated()
+    table = scores(
+        prediction, target, groups=women, breast=breast, density_class=classes, cuts=CUTS, metrics=METRICS,
+        n=200, seed=5, level=0.9,
+    )  # fmt: skip
+    drawn = {"groups": women, "n": 200, "seed": 5, "level": 0.9}
+    measured, reference = percent_density(prediction, breast), percent_density(target, breast)
+    limits = bootstrap(agreement, measured, reference, **drawn)
+    expected = {
+        name: bootstrap(np.mean, metric(prediction, target), **drawn)
+        for name, metric in {
+            "dice": dice,
+            "iou": iou,
+            "sensitivity": sensitivity,
+            "precision": precision,
+        }.items()
+    }
+    for name, values in surface_distance(prediction, target)._asdict().items():
+        row = {"mean": "surface_distance"}.get(name, name)
+        expected[row] = bootstrap(np.mean, values, **drawn)
+    expected |= {
+        "density_mae": bootstrap(np.mean, np.abs(measured - reference), **drawn),
+        "density_bias": [part[0] for part in limits],
+        "density_lower": [part[1] for part in limits],
+        "density_upper": [part[2] for part in limits],
+        "spearman": bootstrap(spearman, measured, classes, **drawn),
+        "kappa": bootstrap(weighted_kappa, density_classes(measured, CUTS), classes, **drawn),
+    }
+    for name in METRICS:
+        np.testing.assert_allclose(table.loc[name].to_numpy(), expected[name], err_msg=name)
+
+
+def test_an_image_of_weight_two_counts_as_two_images_in_every_row():
+    prediction, target, breast, women, classes = rated()
+    twice = np.r_[0, np.arange(12)]
+    # Not in the limits: their sample variance takes weights of any scale, which have no number of images.
+    rows = [name for name in METRICS if name not in ("density_lower", "density_upper")]
+    given = {"groups": women, "breast": breast, "density_class": classes}
+    weighted = scores(
+        prediction, target, weights=np.r_[2, np.ones(11)], cuts=CUTS, metrics=rows, n=50, **given
+    )
+    given = {name: values[twice] for name, values in given.items()}
+    doubled = scores(prediction[twice], target[twice], cuts=CUTS, metrics=rows, n=50, **given)
+    np.testing.assert_allclose(weighted, doubled)
+
+
+def test_limits_of_agreement_are_weighted():
+    prediction, target, breast, women = example()
+    weights, rows = np.arange(12), ["density_bias", "density_lower", "density_upper"]
+    table = scores(prediction, target, groups=women, weights=weights, breast=breast, metrics=rows, n=10)
+    error = percent_density(prediction, breast) - percent_density(target, breast)
+    bias, spread = np.average(error, weights=weights), 1.96 * np.sqrt(np.cov(error, aweights=weights))
+    np.testing.assert_allclose(table.estimate, [bias, bias - spread, bias + spread])
+
+
+def test_rows_by_default_are_those_of_what_is_given():
+    prediction, target, breast, women, classes = rated()
+    given, rows = {}, ["dice"]
+    for name, value, more in [
+        ("breast", breast, ["density_mae", "density_bias"]),
+        ("density_class", classes, ["spearman"]),
+        ("cuts", CUTS, ["kappa"]),
+    ]:
+        given[name], rows = value, rows + more
+        assert list(scores(prediction, target, groups=women, n=10, **given).index) == rows
+
+
+def test_rows_come_in_the_order_asked_for():
+    prediction, target, _, women, _ = rated()
+    rows = ["precision", "dice", "hausdorff_95"]
+    assert list(scores(prediction, target, groups=women, metrics=rows, n=10).index) == rows
+
+
+def test_an_empty_prediction_stays_in_every_mean():
+    target = np.ones((2, 3, 4), bool)
+    prediction = np.stack([target[0], ~target[0]])
+    rows = ["dice", "iou", "sensitivity", "precision", "surface_distance", "hausdorff_95"]
+    table = scores(prediction, target, groups=[1, 2], metrics=rows, n=10)
+    np.testing.assert_allclose(table.estimate, [0.5, 0.5, 0.5, 0.5, 2.5, 2.5])  # the diagonal is 5
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"metrics": ["dise"]}, "unknown metric 'dise'; choose one of: dice, iou"),
+        ({"metrics": []}, "names no row; choose from: dice"),
+        ({"metrics": ["density_upper"]}, "'density_upper' needs breast"),
+        ({"metrics": ["kappa"]}, "'kappa' needs breast and cuts and density_class"),
+        ({"density_class": list("AB")}, "'spearman' needs breast"),
+        ({"breast": True, "cuts": CUTS}, "'kappa' needs density_class"),
+        ({"breast": True, "density_class": list("ABC")}, "density_class has 3 rows but there are 2 images"),
+        ({"breast": True, "density_class": ["A", None]}, "1 density classes, such as None"),
+        ({"metrics": ["hausdorff_95"], "spacing": [1, 2, 3]}, "does not fit images"),
+        ({"level": 95}, "level must lie between 0 and 1"),
+    ],
+)
+def test_what_a_row_lacks_is_named(options, words):
+    mask = np.ones((2, 2, 2), bool)
+    options = options | ({"breast": mask} if "breast" in options else {})
+    with pytest.raises(ValueError, match=words):
+        scores(mask, mask, groups=[1, 2], **options)
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_resample_of_women_without_weight_is_left_out():
+    prediction, target, breast, women, _ = rated()
+    weights = (women < 4).astype(float)
+    rows = ["dice", "density_lower"]
+    table = scores(prediction, target, groups=women, weights=weights, breast=breast, metrics=rows, n=2000)
+    assert np.isfinite(table.to_numpy()).all()
