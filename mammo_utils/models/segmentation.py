@@ -7,20 +7,18 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-import segmentation_models_pytorch as smp
-import timm
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mammo_utils.data.preprocess import width_for
+from mammo_utils.models import families
 from mammo_utils.models import weights as sources
-from mammo_utils.models.blocks import PlainUNet, PromptedVit, breast_box
+from mammo_utils.models.blocks import breast_box
 from mammo_utils.profile import choose
 
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 HALF = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
-Stages = dict[str, list[str]]
 
 
 def padded(shape: tuple[int, int], stride: int) -> tuple[int, int]:
@@ -46,7 +44,7 @@ class Segmenter(nn.Module):
     def __init__(
         self,
         net: nn.Module,
-        stages: Stages,
+        stages: families.Stages,
         *,
         stride: int,
         mean: list[float],
@@ -104,112 +102,6 @@ def _together(root: nn.Module, paths: list[str]) -> nn.Module:
     return nn.ModuleList([*modules, held] if len(held) else modules)
 
 
-def _blocks(encoder: nn.Module) -> Stages:
-    """Stages of timm's EfficientNet family, each ending with the last block of a resolution."""
-    ends = [int(name.split(".")[1]) + 1 for name in encoder.feature_info.module_name()]
-    stages = {
-        f"stage{index}": [f"blocks.{block}" for block in range(*between)]
-        for index, between in enumerate(zip(ends, ends[1:], strict=False), 1)
-    }
-    return {"stem": ["conv_stem", "bn1", *(f"blocks.{block}" for block in range(ends[0]))], **stages}
-
-
-def _listed(encoder: nn.Module) -> Stages:
-    """Stages of timm's hierarchical transformers: the patch embedding and what follows it."""
-    stem, *others = (name for name, _ in encoder.named_children())
-    return {"stem": [stem], **{f"stage{index}": [name] for index, name in enumerate(others, 1)}}
-
-
-def _quarters(encoder: nn.Module) -> Stages:
-    """Stages of a plain vision transformer: its tokens, and its blocks in four groups."""
-    number = len(encoder.blocks)
-    ends = [round(number * quarter / 4) for quarter in range(5)]
-    stages = {
-        f"stage{index}": [f"blocks.{block}" for block in range(ends[index - 1], ends[index])]
-        for index in range(1, 5)
-    }
-    return {"stem": ["patch_embed", *(name for name, _ in encoder.named_parameters(recurse=False))], **stages}
-
-
-def _unet(encoder: str, *, channels: int, classes: int, pretrained: bool, **options):
-    # True and None, because these encoders would warn of any name of weights
-    net = smp.Unet(
-        f"tu-{encoder}", encoder_weights=pretrained or None, in_channels=channels, classes=classes, **options
-    )
-    return net, _blocks(net.encoder.model)
-
-
-def _xception(*, channels: int, classes: int, pretrained: bool):
-    # segmentation-models-pytorch's own, whose maps are halves of the input; timm's lose pixels at the edges
-    weights = "imagenet" if pretrained else None
-    net = smp.Unet("xception", encoder_weights=weights, in_channels=channels, classes=classes)
-    return net, {
-        "stem": ["conv1", "bn1", "conv2", "bn2"],
-        "stage1": ["block1"],
-        "stage2": ["block2"],
-        "stage3": [f"block{index}" for index in range(3, 12)],
-        "stage4": ["block12", "conv3", "bn3", "conv4", "bn4"],
-    }
-
-
-def _plain(widths: tuple[int, ...], *, channels: int, classes: int, pretrained: bool):
-    stages = {f"stage{index}": [f"stages.{index}"] for index in range(min(5, len(widths)))}
-    if len(widths) > 5:
-        stages["bottom"] = [f"stages.{index}" for index in range(5, len(widths))]
-    return PlainUNet(channels, classes, widths), stages
-
-
-def _segformer(encoder: str, *, channels: int, classes: int, pretrained: bool):
-    weights = "imagenet" if pretrained else None
-    net = smp.Segformer(encoder, encoder_weights=weights, in_channels=channels, classes=classes)
-    # Each stage has its own patch embedding, so there is no stem apart.
-    return net, {f"stage{n}": [f"patch_embed{n}", f"block{n}", f"norm{n}"] for n in range(1, 5)}
-
-
-def _segformer_small(encoder: str, *, channels: int, classes: int, pretrained: bool, **options):
-    net = smp.Segformer(
-        f"tu-{encoder}", encoder_weights=None, in_channels=channels, classes=classes, **options
-    )
-    return net, _listed(net.encoder.model)
-
-
-def _upernet(encoder: str, *, channels: int, classes: int, pretrained: bool, **options):
-    net = smp.UPerNet(
-        f"tu-{encoder}",
-        encoder_weights=pretrained or None,
-        in_channels=channels,
-        classes=classes,
-        always_partition=True,  # else the windows, and with them the weights, would shrink with the image
-        **options,
-    )
-    # The pyramid's top is one pixel an image: batch norm could not be trained on a single image.
-    pooled = net.decoder.psp.blocks[0][1]
-    pooled[1] = nn.GroupNorm(1, pooled[1].num_features)
-    return net, _listed(net.encoder.model)
-
-
-def _dpt(encoder: str, *, channels: int, classes: int, pretrained: bool, **options):
-    net = smp.DPT(
-        f"tu-{encoder}",
-        encoder_weights="imagenet" if pretrained else None,
-        in_channels=channels,
-        classes=classes,
-        dynamic_img_size=True,
-        num_classes=0,
-        **options,
-    )
-    net.encoder.model.norm = nn.Identity()  # only a classifier would use it
-    return net, _quarters(net.encoder.model)
-
-
-def _sam(*, channels: int, classes: int, pretrained: bool, decoder_heads: int, decoder_depth: int, **options):
-    encoder = timm.create_model(
-        "samvit_base_patch16", pretrained=pretrained, in_chans=channels, num_classes=0, **options
-    )
-    net = PromptedVit(encoder, classes, heads=decoder_heads, depth=decoder_depth)
-    return net, {**_quarters(encoder), "neck": ["neck"]}
-
-
 @dataclass(frozen=True)
 class Model:
     """What is known of a named segmenter.
@@ -233,13 +125,18 @@ class Model:
 SMALL = (64, 48, 32, 24, 16)  # decoder channels that leave over half of the weights in a small encoder
 MODELS = {
     "unet/test_efficientnet": Model(
-        "U-Net", "CNN", "smoke", partial(_unet, "test_efficientnet", decoder_channels=SMALL)
+        "U-Net", "CNN", "smoke", partial(families.unet, "test_efficientnet", decoder_channels=SMALL)
     ),
     "unet/mobilenetv2_050": Model(
-        "U-Net", "CNN", "cpu", partial(_unet, "mobilenetv2_050", decoder_channels=SMALL)
+        "U-Net", "CNN", "cpu", partial(families.unet, "mobilenetv2_050", decoder_channels=SMALL)
     ),
     "nnunet/small": Model(
-        "nnU-Net style", "CNN", "cpu", partial(_plain, (16, 32, 64, 96, 128)), stride=16, download=None
+        "nnU-Net style",
+        "CNN",
+        "cpu",
+        partial(families.plain, (16, 32, 64, 96, 128)),
+        stride=16,
+        download=None,
     ),
     # PVT v2 is MiT in all but name: overlapping patches, reduced keys and values, convolution in the MLP.
     "segformer/small": Model(
@@ -247,7 +144,7 @@ MODELS = {
         "transformer",
         "cpu",
         partial(
-            _segformer_small,
+            families.pvt_segformer,
             "pvt_v2_b0",
             depths=(1, 1, 2, 1),
             embed_dims=(16, 32, 64, 128),
@@ -261,7 +158,7 @@ MODELS = {
         "transformer",
         "cpu",
         partial(
-            _upernet,
+            families.upernet,
             "swin_tiny_patch4_window7_224",
             embed_dim=32,
             depths=(1, 1, 2, 1),
@@ -278,7 +175,7 @@ MODELS = {
         "transformer",
         "cpu",
         partial(
-            _dpt,
+            families.dpt,
             "test_vit",
             decoder_intermediate_channels=(16, 32, 64, 64),
             decoder_fusion_channels=32,
@@ -290,7 +187,7 @@ MODELS = {
         "SAM-like",
         "cpu",
         partial(
-            _sam,
+            families.sam,
             embed_dim=96,
             depth=4,
             num_heads=3,
@@ -304,15 +201,15 @@ MODELS = {
         stride=16,
         download=None,
     ),
-    "unet/efficientnet-b0": Model("U-Net", "CNN", "gpu", partial(_unet, "efficientnet_b0")),
-    "unet/efficientnet-b3": Model("U-Net", "CNN", "gpu", partial(_unet, "efficientnet_b3")),
-    "unet/xception": Model("U-Net", "CNN", "gpu", _xception, normal=HALF),
+    "unet/efficientnet-b0": Model("U-Net", "CNN", "gpu", partial(families.unet, "efficientnet_b0")),
+    "unet/efficientnet-b3": Model("U-Net", "CNN", "gpu", partial(families.unet, "efficientnet_b3")),
+    "unet/xception": Model("U-Net", "CNN", "gpu", families.xception, normal=HALF),
     # TensorFlow's MobileNetV2 pads unevenly; its weights come from a file.
     "unet/tf_mobilenetv2_100": Model(
         "U-Net",
         "CNN",
         "gpu",
-        partial(_unet, "mobilenetv2_100", pad_type="same"),
+        partial(families.unet, "mobilenetv2_100", pad_type="same"),
         download=None,
         normal=HALF,
     ),
@@ -320,25 +217,21 @@ MODELS = {
         "nnU-Net style",
         "CNN",
         "gpu",
-        partial(_plain, (32, 64, 128, 256, 512, 512, 512)),
+        partial(families.plain, (32, 64, 128, 256, 512, 512, 512)),
         stride=64,
         download=None,
     ),
-    "segformer/mit_b0": Model("SegFormer", "transformer", "gpu", partial(_segformer, "mit_b0")),
-    "segformer/mit_b2": Model("SegFormer", "transformer", "gpu", partial(_segformer, "mit_b2")),
+    "segformer/mit_b0": Model("SegFormer", "transformer", "gpu", partial(families.segformer, "mit_b0")),
+    "segformer/mit_b2": Model("SegFormer", "transformer", "gpu", partial(families.segformer, "mit_b2")),
     "upernet/swin_tiny": Model(
-        "UPerNet",
-        "transformer",
-        "gpu",
-        partial(_upernet, "swin_tiny_patch4_window7_224"),
-        sized=True,
+        "UPerNet", "transformer", "gpu", partial(families.upernet, "swin_tiny_patch4_window7_224"), sized=True
     ),
     "dpt/vit_small": Model(
         "DPT",
         "transformer",
         "gpu",
         partial(
-            _dpt,
+            families.dpt,
             "vit_small_patch16_224",
             decoder_intermediate_channels=(48, 96, 192, 384),
             decoder_fusion_channels=64,
@@ -349,7 +242,7 @@ MODELS = {
         "SAM-like",
         "SAM-like",
         "gpu",
-        partial(_sam, decoder_heads=8, decoder_depth=2),
+        partial(families.sam, decoder_heads=8, decoder_depth=2),
         stride=16,
         download="sa1b",
     ),

@@ -36,6 +36,18 @@ def test_cost_by_hand():
     }
 
 
+def test_cost_counts_attention():
+    """Eight by eight tokens of a small vision transformer, block by block: projections, attention, MLP."""
+    model = build("dpt/test_vit", size=128)
+    model.net.forward = lambda x: (
+        model.encoder.blocks(x.new_zeros(1, 65, 64)).mean().expand(1, 2, *x.shape[2:])
+    )
+    dim, tokens = 64, 65
+    hidden = model.encoder.blocks[0].mlp.fc1.out_features
+    block = 2 * tokens * (4 * dim * dim + 2 * dim * hidden) + 2 * 2 * tokens * tokens * dim
+    assert inspect.cost(model, 128)["flops"] == len(model.encoder.blocks) * block
+
+
 def test_receptive_field_of_convolutions_is_their_reach():
     field = inspect.receptive_field(chain(3), (21, 31), draws=2)
     rows, columns = np.nonzero(field)
@@ -73,7 +85,7 @@ def test_attention_sees_farther_than_convolutions():
 
 def test_modes_and_gradients_are_left_as_found():
     model = build("unet/test_efficientnet", size=32).train()
-    model.decoder_frozen = model.net.decoder.eval()
+    model.net.decoder.eval()  # as a strategy that freezes it would
     before = {name: value.clone() for name, value in model.state_dict().items()}
     inspect.cost(model, 32)
     inspect.receptive_field(model, 32, draws=1)
