@@ -35,7 +35,8 @@ def downloading(weights: str, model: str):
     try:
         yield
     except Exception as error:  # the libraries raise their own, the network's and the hub's errors
-        reason = f"{type(error).__name__}: {str(error).strip() or 'no reason given'}".splitlines()[0]
+        first = str(error).strip().splitlines()[:1] or ["no reason given"]
+        reason = f"{type(error).__name__}: {first[0].split('. ')[0]}"
         raise RuntimeError(
             f"the weights {weights!r} of {model} could be neither downloaded nor found in the cache "
             f"({reason}): connect once without HF_HUB_OFFLINE=1 so that they are kept in the cache folder "
