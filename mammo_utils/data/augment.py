@@ -225,7 +225,7 @@ def _normal(key: torch.Tensor, image: torch.Tensor) -> torch.Tensor:
     Source: 32-bit finaliser of MurmurHash3 (A. Appleby), the same integers on every device.
     """
     pixel = torch.arange(image[0].numel(), dtype=torch.int32, device=image.device).view(image[0].shape)
-    state = (key & 0x7FFFFFFF).to(image.device, torch.int32)[:, None, None, None] + pixel * -1640531527
+    state = (key & 0x7FFFFFFF).to(image.device, torch.int32)[:, None, None, None] + pixel
     state = (state ^ ((state >> 16) & 0xFFFF)) * -2048144789
     state = (state ^ ((state >> 13) & 0x7FFFF)) * -1028477387
     state = state ^ ((state >> 16) & 0xFFFF)

@@ -284,6 +284,7 @@ def test_draws_fill_their_ranges_evenly():
         low, high = np.log(ranges.ends(name))
         assert stats.kstest(np.log(getattr(p, name).numpy()), "uniform", (low, high - low)).pvalue > 0.001
     assert float(p.vertical_flip.double().mean()) == pytest.approx(0.5, abs=0.04)
+    assert (p.elastic[:, :, 0, 0] == 0).all()  # a warp that shifts the whole image would be a second shift
     amplitude = p.elastic.abs().sum((2, 3))
     assert (amplitude[:, 0] - amplitude[:, 1]).abs().max() < 1e-12
     assert stats.kstest(amplitude[:, 0].numpy(), "uniform", (0, 0.05)).pvalue > 0.001
