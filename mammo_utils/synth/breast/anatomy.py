@@ -72,7 +72,7 @@ def woman(patient: int, seed: int) -> Woman:
         roundness=rng.uniform(1.75, 2.1),
         thickness=float(np.clip(thickness, 25, 90)),
         sag=float(np.clip(rng.normal(16 + 8 * size, 7), 0, 40)),
-        beta=float(np.clip(rng.normal(2.8, 0.4), 1.6, 3.4)),
+        beta=float(np.clip(rng.normal(2.8, 0.4), 2.2, 3.4)),
         angle=np.radians(rng.uniform(38, 56)),
         muscle_share=float(np.clip(0.17 * np.exp(0.6 * rng.normal()), 0.02, 0.49)),
         muscle_tilt=rng.uniform(0.3, 0.6),
@@ -210,5 +210,5 @@ def _vessels(traits: Woman, rng) -> Threads:
         start = np.array([rng.uniform(0, 0.15) * traits.depth, *around])
         goal = np.array([traits.depth * 0.95, *(0.25 * traits.radius * rng.normal(size=2))])
         length = rng.uniform(0.6, 1.0) * np.linalg.norm(goal - start)
-        pieces.append(_walk(rng, start, goal - start, length, 0.2, rng.uniform(0.6, 1.2), taper=0.4))
+        pieces.append(_walk(rng, start, goal - start, length, 0.1, rng.uniform(0.6, 1.2), taper=0.4))
     return _threads(pieces, 0.6)

@@ -17,6 +17,7 @@ SLABS = 8  # the compressed breast is summed over this many layers
 COARSE = 3.0  # mm between the points at which the volumes are looked up
 SKIN = 1.6  # mm
 FINE_WAVES = (6.0, 3.0, 1.5)  # mm: what is shorter than the volumes carry is drawn in the projection
+STRETCH = 2.0  # fine texture runs towards the nipple: it is longer across than down
 OCTAVES = np.log2(CUBE / 2)  # that the volumes carry
 
 
@@ -76,17 +77,24 @@ class Grid:
         self.columns = (np.arange(frame.shape[1]) + 0.5) * frame.spacing
         self.extent = (frame.shape[0] * frame.spacing, frame.shape[1] * frame.spacing)
 
-    def knots(self, spacing: float) -> tuple[np.ndarray, np.ndarray]:
-        """Knot positions in mm along rows and columns, one beyond each edge."""
-        return tuple(spacing * np.arange(-1, int(np.ceil(extent / spacing)) + 3) for extent in self.extent)
+    def knots(self, spacing: float, across: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
+        """Knot positions in mm along rows and columns, one beyond each edge.
 
-    def smooth(self, values: np.ndarray, spacing: float) -> np.ndarray:
-        """K×h×w knot values → K×H×W float32 by cubic B-splines, the same at every pixel size."""
+        Along the columns they are ``across`` times as far apart.
+        """
+        steps = (spacing, across * spacing)
+        return tuple(
+            step * np.arange(-1, int(np.ceil(extent / step)) + 3)
+            for step, extent in zip(steps, self.extent, strict=True)
+        )
+
+    def smooth(self, values: np.ndarray, spacing: float, across: float = 1.0) -> np.ndarray:
+        """K×h×w values at ``knots`` → K×H×W float32 by cubic B-splines, the same at every pixel size."""
         k, h, w = values.shape
-        down, across = _spline(self.rows, spacing, h), _spline(self.columns, spacing, w)
+        down, along = _spline(self.rows, spacing, h), _spline(self.columns, across * spacing, w)
         tall = down @ np.ascontiguousarray(values.transpose(1, 0, 2), np.float32).reshape(h, k * w)
         tall = np.ascontiguousarray(tall.reshape(-1, k, w).transpose(2, 1, 0)).reshape(w, -1)
-        return (across @ tall).reshape(len(self.columns), k, len(self.rows)).transpose(1, 2, 0)
+        return (along @ tall).reshape(len(self.columns), k, len(self.rows)).transpose(1, 2, 0)
 
 
 def _spline(positions: np.ndarray, spacing: float, count: int) -> sparse.csr_matrix:
@@ -164,10 +172,11 @@ def tissue(body: Breast, frame: Frame, grid: Grid, whole: np.ndarray, rng) -> tu
     for wave, own in zip(FINE_WAVES, rng.spawn(len(FINE_WAVES)), strict=True):
         octave *= ratio
         if wave >= 2 * frame.spacing:
-            noise = own.standard_normal((SLABS, *(len(k) for k in grid.knots(wave / 2))), dtype=np.float32)
+            knots = grid.knots(wave / 2, STRETCH)
+            noise = own.standard_normal((SLABS, *(len(k) for k in knots)), dtype=np.float32)
             blurred = min(wave * SLABS / (2 * frame.woman.thickness), 1)  # a slab averages shorter waves away
             gain = TEXTURE * body.woman.patchiness * np.sqrt(octave * blurred)
-            field += gain * grid.smooth(noise, wave / 2)
+            field += gain * grid.smooth(noise, wave / 2, STRETCH)
     gland = 1 / (1 + np.exp(np.clip(-field / 0.16, -30, 30)))
     # A septum is where the web crosses zero; its drawn width never falls below a pixel, its mass stays.
     # Septa hold the gland and thin out away from it.
