@@ -19,6 +19,8 @@ SHAPES = {
     "round calcifications": (0.26, 0.06),
     "fine linear calcifications": (0.09, 0.24),
 }
+SIZES = (18.0, 22.0)  # mm, medians of benign and malignant; the outline of a mass is 0.88 as wide
+SIZE_SPREAD = 0.4  # standard deviation of the logarithm of the size
 PREVALENCE = 0.10  # share of women with a cancer, unless told
 BENIGN = 0.15  # share of women with a benign finding, drawn apart from cancer
 REACH = 40.0  # mm: spicules end at this distance from the centre of their mass
@@ -53,20 +55,25 @@ def draw(bodies: dict[str, Breast], patient: int, seed: int, prevalence: float) 
     for number, (malignant, chance) in enumerate(((True, prevalence), (False, BENIGN))):
         rng = stream(seed, patient, "lesion", number)
         side = "LR"[rng.integers(2)]
-        shape = rng.choice(list(SHAPES), p=np.array([odds[malignant] for odds in SHAPES.values()]))
-        size = float(np.clip(rng.lognormal(np.log(13 if malignant else 11), 0.35), 6, 28))
+        shape = str(rng.choice(list(SHAPES), p=np.array([odds[malignant] for odds in SHAPES.values()])))
         if chances[number] < chance:
-            found.append(Lesion(side, str(shape), malignant, _place(bodies[side], size, rng), size, number))
+            found.append(grow(bodies[side], side, shape, malignant, rng, key=number))
     return tuple(found)
 
 
+def grow(body: Breast, side: str, shape: str, malignant: bool, rng, *, key: int = 0) -> Lesion:
+    """A lesion of a given shape and nature in one breast, of random size at a random place."""
+    size = float(np.clip(rng.lognormal(np.log(SIZES[malignant]), SIZE_SPREAD), 6, 36))
+    return Lesion(side, shape, malignant, _place(body, size, rng), size, key)
+
+
 def _place(body: Breast, size: float, rng) -> tuple[float, float, float]:
-    """A point where gland is likely, clear of skin, nipple and chest wall."""
+    """A point in or beside gland, clear of skin, nipple and chest wall; no gland is likelier than other."""
     traits = body.woman
     points = rng.uniform((0.25, -0.8, -0.8), (0.85, 0.8, 0.8), (400, 3))
     points = points[np.linalg.norm(points, axis=1) < 0.85 - 0.5 * size / traits.radius]
     points = points * (traits.depth, traits.radius, traits.radius)
-    field = gland_field(body, *points.T) + rng.gumbel(size=len(points))
+    field = np.minimum(gland_field(body, *points.T), body.threshold) + rng.gumbel(size=len(points))
     return tuple(float(v) for v in points[field.argmax()])
 
 
@@ -132,27 +139,30 @@ def _spheres(lesion: Lesion, rng, centre, frame: Frame, grid) -> np.ndarray:
 
 def _spicules(lesion: Lesion, rng) -> Threads:
     pieces = []
-    for _ in range(rng.integers(14, 26)):
+    for _ in range(rng.integers(20, 34)):
         heading = rng.normal(size=3)
         start = np.array(lesion.place) + 0.35 * lesion.size * heading / np.linalg.norm(heading)
         length = min(rng.uniform(0.5, 1.3) * lesion.size, REACH - 0.6 * lesion.size)
-        pieces.append(_walk(rng, start, heading, length, 0.15, rng.uniform(0.35, 0.6)))
+        pieces.append(_walk(rng, start, heading, length, 0.12, rng.uniform(0.7, 1.2)))
     return Threads(*(np.concatenate(part) for part in zip(*pieces, strict=True)), 0.3)
 
 
 def _specks(lesion: Lesion, rng) -> Threads:
-    """Calcified specks: scattered round ones, or finer ones of uneven size along branching lines."""
+    """Calcified specks: scattered round ones, or casts of ducts: uneven rods along branching lines."""
     if lesion.shape == "round calcifications":
         count = rng.integers(5, 14)
         points = np.clip(rng.normal(size=(count, 3)), -1.5, 1.5) * lesion.size / 3
-        diameters = rng.uniform(0.45, 0.75, count)
+        diameters = rng.uniform(0.4, 0.8, count)
     else:
         count = rng.integers(12, 30)
         lines = rng.normal(size=(3, 3))
         lines /= np.linalg.norm(lines, axis=1, keepdims=True)
         along = rng.uniform(-0.5, 0.5, count)
-        points = along[:, None] * lesion.size * lines[rng.integers(3, size=count)] + 0.25 * rng.normal(
-            size=(count, 3)
-        )
-        diameters = np.clip(rng.lognormal(np.log(0.38), 0.35, count), 0.18, 0.9)
+        line = lines[rng.integers(3, size=count)]
+        points = along[:, None] * lesion.size * line + 0.25 * rng.normal(size=(count, 3))
+        diameters = np.clip(rng.lognormal(np.log(0.38), 0.3, count), 0.2, 0.7)
+        beads = rng.integers(1, 6, count)  # a rod is a string of specks
+        nth = np.concatenate([np.arange(n) - (n - 1) / 2 for n in beads])
+        points, line, diameters = (np.repeat(part, beads, axis=0) for part in (points, line, diameters))
+        points = points + (nth * diameters)[:, None] * line
     return Threads(np.array(lesion.place) + points, np.pi / 6 * diameters**3, 0.15)
