@@ -8,10 +8,16 @@ import argparse
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--women", type=int, default=200, help="phantom women of the cohort (%(default)s)")
     parser.add_argument("--size", type=int, default=128, help="height of the images in pixels (%(default)s)")
+    parser.add_argument(
+        "--lesions",
+        type=int,
+        default=100,
+        help="women for the visibility of lesions, 0 for none (%(default)s)",
+    )
     parser.add_argument("--workers", type=int, default=1, help="processes (%(default)s)")
 
 
 def main(options: argparse.Namespace) -> None:
     from mammo_utils.study import headroom
 
-    headroom.main(women=options.women, size=options.size, workers=options.workers)
+    headroom.main(women=options.women, size=options.size, lesions=options.lesions, workers=options.workers)

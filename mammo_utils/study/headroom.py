@@ -13,6 +13,7 @@ from joblib import Parallel, delayed
 from scipy import ndimage, signal
 
 from mammo_utils.evaluation.segmentation import dice
+from mammo_utils.study import observer
 from mammo_utils.synth import breast
 from mammo_utils.synth.exams import cohort
 
@@ -25,8 +26,8 @@ def measure(*, women: int, size: int, workers: int = 1) -> dict[str, pd.DataFram
     ``controls``: Dice of a fitted intensity threshold (one for all women, inside the breast), of a mean shape
     and of the second reader, against the truth and against reader A; every other woman fits, the rest are
     scored.  ``density``: percent density by class beside the published values.  ``statistics``: texture
-    exponent, muscle share of MLO views, correlation of percent density between views and sides, views a
-    second.
+    exponent (from 256 pixels up), muscle share of MLO views, correlation of percent density between views
+    and sides, views a second.
     """
     patients = list(cohort("develop")[:women])
     if not 4 <= women <= len(cohort("develop")):
@@ -140,8 +141,11 @@ def _speed(patients: list[int], size: int) -> dict[str, float]:
     return {"views per second and core": 4 * len(patients) / (time.process_time() - started)}
 
 
-def main(*, women: int, size: int, workers: int) -> None:
-    """Print the tables of ``measure``."""
+def main(*, women: int, size: int, lesions: int, workers: int) -> None:
+    """Print the tables of ``measure`` and, of ``lesions`` women, how visible lesions are to ``observer``."""
     print(f"phantom version {breast.VERSION}, {women} women of develop, {size} pixels\n")
     for name, table in measure(women=women, size=size, workers=workers).items():
         print(f"{name}\n{table.to_string()}\n")
+    if lesions:
+        table = observer.measure(women=lesions, size=size, workers=workers)
+        print(f"lesions, AUC of a matched filter, {lesions} women\n{table.to_string()}\n")
