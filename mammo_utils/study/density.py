@@ -1,0 +1,132 @@
+"""One run of the density work: train a segmenter on phantom women and score it on others."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+
+from mammo_utils import profile
+from mammo_utils.data.batches import Batches
+from mammo_utils.evaluation import segmentation as evaluation
+from mammo_utils.evaluation.calibration import expected_calibration_error
+from mammo_utils.models.segmentation import build
+from mammo_utils.study.phantoms import DRAW, WOMEN, draw, women
+from mammo_utils.training import tasks
+from mammo_utils.training.loop import fit
+
+VALID = 16  # women of the validation set, or as many as are labelled if they are fewer
+LEVELS = np.round(np.arange(0.05, 1.0, 0.05), 2)  # candidates for a tuned threshold of the probability
+
+
+def segment(settings: dict, seed: int) -> dict[str, float]:
+    """Train a segmenter and return its scores on women that it has not seen.
+
+    ``settings``: ``model``, ``loss`` with ``lam`` (weight of its density term, or None), ``target`` (whose
+    dense tissue is learnt: ``dense`` is the truth, or a reader's), ``labels`` (labelled images, four a
+    woman), ``budget`` (images through the network), ``lr``, ``size``, and ``cohort``: ``develop`` for tuning,
+    else ``train``, which is scored on ``test``.  The seed redraws the labelled women, the weights and the
+    order.
+    """
+    model, history, held, rows, threshold = trained(settings, seed)
+    unseen = Batches(held, rows, target="dense", batch_size=64, device=profile.device())
+    found = tasks.predict(model, unseen, precision="auto")
+    speed = {"images_per_second": history.images_per_second, "train_seconds": history.seconds}
+    return scored(found, held, threshold) | speed
+
+
+def trained(settings: dict, seed: int) -> tuple:
+    """The trained model, its history, the images and rows that it is scored on, and a tuned threshold."""
+    size, labelled = settings["size"], settings["labels"] // 4
+    if settings["cohort"] == "develop":
+        images = validated = held = women("develop", size=size)
+        rows, valid = draw(images, 0, labelled), draw(images, DRAW, VALID)
+        unseen = draw(images, DRAW + VALID, WOMEN["develop"])
+    else:
+        images, validated, held = (women(name, size=size) for name in ("train", "valid", "test"))
+        rows, valid = draw(images, DRAW * seed, labelled), draw(validated, VALID * seed, min(VALID, labelled))
+        unseen = draw(held, 0, WOMEN["test"])
+    torch.manual_seed(seed)
+    model = build(settings["model"], size=size)
+    history = learn(model, images, rows, seed=seed, **{name: settings.get(name) for name in LEARNING})
+    own = Batches(validated, valid, target=settings["target"], batch_size=64, device=profile.device())
+    return model, history, held, unseen, tuned(tasks.predict(model, own, precision="auto"))
+
+
+LEARNING = ("target", "loss", "lam", "budget", "lr")  # settings that `learn` takes
+
+
+def learn(
+    model, images, rows, *, target: str, loss: str, lam: float | None, budget: int, lr: float, seed: int
+):
+    """Train ``model`` on ``rows`` of a cache for ``budget`` images; returns the history."""
+    batches = Batches(
+        images,
+        rows,
+        target=target,
+        batch_size=min(profile.current().batch_size, len(rows)),
+        shuffle=True,
+        augment="standard",
+        seed=seed,
+        device=profile.device(),
+    )
+    options = {} if lam is None else {"lam": lam}
+    epochs = math.ceil(budget / len(rows))
+    return fit(
+        model, batches, tasks.segmentation(loss, **options), epochs=epochs, lr=lr, seed=seed, progress=False
+    )
+
+
+def amounts(found: tasks.Masks, level: float = 0.5) -> np.ndarray:
+    """Percent density of the predicted dense area in the predicted breast; 0 where no breast is found."""
+    percent = evaluation.percent_density(found.dense >= level, found.breast >= 0.5)
+    return np.nan_to_num(percent)
+
+
+def tuned(found: tasks.Masks) -> float:
+    """The threshold of the probability whose percent density is closest to that of the labels."""
+    label = evaluation.percent_density(found.target, found.breast_target)
+    return float(LEVELS[np.argmin([np.abs(amounts(found, x) - label).mean() for x in LEVELS])])
+
+
+def scored(found: tasks.Masks, images, threshold: float) -> dict[str, float]:
+    """Means over the images of ``found``, whose targets are the truth; densities in points of per cent.
+
+    Dense tissue is called at probability 0.5, and for the scores that begin with ``tuned`` at ``threshold``.
+    ``soft`` scores sum probabilities instead.
+    """
+    dense, whole = found.dense >= 0.5, found.breast >= 0.5
+    truth = evaluation.percent_density(found.target, found.breast_target)
+    hard, own = amounts(found), evaluation.percent_density(dense, found.breast_target)
+    soft = 100 * (found.dense * whole).sum((1, 2)) / np.maximum(whole.sum((1, 2)), 1)
+    cut = amounts(found, threshold)
+    limits = evaluation.agreement(hard, truth)
+    grades = images.table["density"].to_numpy(str)[found.row]
+    inside = found.breast_target
+    result = {
+        "dice": evaluation.dice(dense, found.target).mean(),
+        "dice_a": evaluation.dice(dense, images.masks["reader_A"][found.row]).mean(),
+        "dice_b": evaluation.dice(dense, images.masks["reader_B"][found.row]).mean(),
+        "dice_breast": evaluation.dice(whole, found.breast_target).mean(),
+        "dice_tuned": evaluation.dice(found.dense >= threshold, found.target).mean(),
+        "sensitivity": np.nanmean(evaluation.sensitivity(dense, found.target)),
+        "precision": np.nanmean(evaluation.precision(dense, found.target)),
+        "mae": np.abs(hard - truth).mean(),
+        "bias": limits.bias,
+        "lower": limits.lower,
+        "upper": limits.upper,
+        "mae_true_breast": np.abs(own - truth).mean(),
+        "mae_soft": np.abs(soft - truth).mean(),
+        "bias_soft": (soft - truth).mean(),
+        "threshold": threshold,
+        "mae_tuned": np.abs(cut - truth).mean(),
+        "bias_tuned": (cut - truth).mean(),
+        "spearman": evaluation.spearman(hard, grades),
+        "ece": expected_calibration_error(found.dense[inside][::16], found.target[inside][::16]),
+    }
+    for grade in "ABCD":
+        error = (hard - truth)[grades == grade]
+        result[f"mae_{grade}"] = np.abs(error).mean() if len(error) else np.nan
+        result[f"bias_{grade}"] = error.mean() if len(error) else np.nan
+    return {name: float(value) for name, value in result.items()}
