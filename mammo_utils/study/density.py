@@ -18,6 +18,29 @@ from mammo_utils.training.loop import fit
 
 VALID = 16  # women of the validation set, or as many as are labelled if they are fewer
 LEVELS = np.round(np.arange(0.05, 1.0, 0.05), 2)  # candidates for a tuned threshold of the probability
+RUN = "mammo_utils.study.density:segment"
+TRIALS = (1e-3, 3e-3, 1e-2)  # learning rates that every arm of a study is tried with on `develop`
+
+
+def arm(
+    *,
+    model: str = "unet/mobilenetv2_050",
+    loss: str = "bce_dice",
+    lam: float | None = None,
+    target: str = "reader_A",
+    labels: int = 256,
+    budget: int = 8192,
+    lr: float = 3e-3,
+    size: int = 128,
+    cohort: str = "train",
+) -> dict:
+    """Settings of one arm of a study, for `segment`."""
+    return dict(locals())
+
+
+def trials(**changes) -> list[dict]:
+    """The trials that choose an arm's learning rate, on `develop` and with half the budget."""
+    return [arm(**changes, lr=lr, budget=4096, cohort="develop") for lr in TRIALS]
 
 
 def segment(settings: dict, seed: int) -> dict[str, float]:
@@ -129,4 +152,5 @@ def scored(found: tasks.Masks, images, threshold: float) -> dict[str, float]:
         error = (hard - truth)[grades == grade]
         result[f"mae_{grade}"] = np.abs(error).mean() if len(error) else np.nan
         result[f"bias_{grade}"] = error.mean() if len(error) else np.nan
+        result[f"spread_{grade}"] = error.std() if len(error) else np.nan
     return {name: float(value) for name, value in result.items()}

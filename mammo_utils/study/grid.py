@@ -23,7 +23,10 @@ from mammo_utils.study.results import read
 __all__ = ["STUDIES", "Study", "again", "find", "product", "read", "run", "table_of"]
 
 # Name of a study -> module:attribute that holds it; imported only when it is called for.
-STUDIES: dict[str, str] = {}
+STUDIES = {
+    "losses_tuning": "mammo_utils.study.losses:TUNING",
+    "architectures_tuning": "mammo_utils.study.architectures:TUNING",
+}
 
 
 @dataclass(frozen=True)

@@ -152,7 +152,8 @@ def test_every_run_gives_one_row_with_what_it_measured(here, capsys):
     assert table["date"].str.fullmatch(r"\d{4}-\d\d-\d\d").all()
     said = capsys.readouterr().out.splitlines()
     assert said[0] == "8 runs, 0 done before"
-    assert said[-1].startswith("[8 of 8] loss=dice labels=64 seed=1: score 129.3 labels_seen 64 | ")
+    assert said[-1].startswith("[8 of 8] ")
+    assert sum("loss=dice labels=64 seed=1: score 129.3 labels_seen 64 | " in line for line in said) == 1
     assert said[-1].endswith(" | 0.0 s left")
     before = out.read_bytes()
     assert grid.run(STUDY, out=out) == []

@@ -23,7 +23,7 @@ from .readers import outline as drawn_by
 
 __all__ = ["CLASSES", "DENSE_FRACTION", "SHIFTED_FROM", "VENDORS", "VERSION", "Lesion", "View", "exam"]
 
-VERSION = 0  # stands in every row of results; a change of the images is a new version
+VERSION = 1  # stands in every row of results; a change of the images is a new version
 DENSE_FRACTION = 0.25  # gland share of a ray above which it counts as dense, the same for all women
 
 
