@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import numpy as np
 import torch
+from safetensors.torch import save_file
 
 from mammo_utils import profile
 from mammo_utils.data.batches import Batches
@@ -13,13 +15,14 @@ from mammo_utils.evaluation import segmentation as evaluation
 from mammo_utils.evaluation.calibration import expected_calibration_error
 from mammo_utils.models.segmentation import build
 from mammo_utils.study.phantoms import DRAW, WOMEN, draw, women
+from mammo_utils.synth.breast import VERSION
 from mammo_utils.training import tasks
 from mammo_utils.training.loop import fit
 
 VALID = 16  # women of the validation set, or as many as are labelled if they are fewer
 LEVELS = np.round(np.arange(0.05, 1.0, 0.05), 2)  # candidates for a tuned threshold of the probability
 RUN = "mammo_utils.study.density:segment"
-TRIALS = (1e-3, 3e-3, 1e-2)  # learning rates that every arm of a study is tried with on `develop`
+TRIALS = (1e-3, 3e-3, 1e-2, 3e-2)  # learning rates that every arm of a study is tried with on `develop`
 
 
 def arm(
@@ -53,10 +56,20 @@ def segment(settings: dict, seed: int) -> dict[str, float]:
     order.
     """
     model, history, held, rows, threshold = trained(settings, seed)
+    if seed == 0 and settings["cohort"] == "train":
+        kept(settings).parent.mkdir(parents=True, exist_ok=True)
+        weights = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
+        save_file(weights, kept(settings))
     unseen = Batches(held, rows, target="dense", batch_size=64, device=profile.device())
     found = tasks.predict(model, unseen, precision="auto")
     speed = {"images_per_second": history.images_per_second, "train_seconds": history.seconds}
     return scored(found, held, threshold) | speed
+
+
+def kept(settings: dict) -> Path:
+    """The safetensors file that keeps the weights of the arm's run with seed 0."""
+    name = "_".join(str(value).replace("/", "-") for value in settings.values())
+    return profile.cache_dir() / f"phantom_{VERSION}" / "trained" / f"{name}.safetensors"
 
 
 def trained(settings: dict, seed: int) -> tuple:
