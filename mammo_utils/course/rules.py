@@ -8,6 +8,20 @@ from pathlib import Path
 
 from mammo_utils.course import write
 
+COURSE = (
+    "00_start_here",
+    "01_preprocessing",
+    "02_splits_and_scores",
+    "03_architectures",
+    "04_self_supervision",
+    "05_fine_tuning",
+    "06_losses",
+    "07_screening",
+    "08_grad_cam",
+    "09_histology",
+    "10_recipe",
+    "11_before_the_clinic",
+)
 BANNER = "**Teaching and research only: nothing here is a medical device.**"
 TAGS = {"colab-setup", "nbval-skip", "nbval-ignore-output", "solution", "widget"}
 MAX_BYTES, MAX_LINES = 1_500_000, 15
