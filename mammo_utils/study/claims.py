@@ -1,0 +1,44 @@
+"""Claims of published work and what the measured effects say of them, by a rule fixed before the studies."""
+
+from __future__ import annotations
+
+from mammo_utils.profile import choose
+
+# Smallest effects that matter, in the unit of the metric: Dice 0–1, percent density in points.
+DELTA = {"dice": 0.02, "mae": 1.0}
+DIRECTIONS = ("up", "down", "little")
+
+
+def verdict(low: float, high: float, *, delta: float, direction: str) -> str:
+    """What the interval ``low`` to ``high`` of a difference says of a claim about it.
+
+    ``delta``: the smallest difference that matters, above 0.  ``direction``: what the claim says of the
+    difference: it goes ``"up"``, ``"down"``, or there is ``"little"`` of it.
+
+    A directional claim is ``"not supported"`` if even the favourable limit falls short of ``delta``, whatever
+    the other limit; else ``"supported"`` if the interval leaves 0 out; else ``"inconclusive"``.  ``"little"``
+    is supported if the interval lies within ±``delta``, not supported if it lies wholly outside, else
+    inconclusive.
+
+    Raises ``ValueError`` for limits that are missing or out of order, a ``delta`` that is not above 0 and an
+    unknown direction.
+
+    >>> verdict(0.01, 0.05, delta=0.02, direction="up"), verdict(0.01, 0.015, delta=0.02, direction="up")
+    ('supported', 'not supported')
+    >>> verdict(-0.01, 0.015, delta=0.02, direction="little"), verdict(-3.0, 0.5, delta=1, direction="down")
+    ('supported', 'inconclusive')
+    """
+    choose("direction", direction, DIRECTIONS)
+    if not low <= high:  # written so that NaN is refused as well
+        raise ValueError(f"an interval needs a low limit and a high one above it, not {low} and {high}")
+    if not delta > 0:
+        raise ValueError(f"delta must be above 0, not {delta}")
+    if direction == "little":
+        if -delta < low and high < delta:
+            return "supported"
+        return "not supported" if low > delta or high < -delta else "inconclusive"
+    if direction == "down":
+        low, high = -high, -low
+    if high < delta:
+        return "not supported"
+    return "supported" if low > 0 else "inconclusive"
