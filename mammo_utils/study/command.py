@@ -1,4 +1,4 @@
-"""``python -m mammo_utils phantom``: the phantom's statistics and the controls that need no network."""
+"""``python -m mammo_utils phantom``: the phantom's statistics, and what it leaves to be learnt."""
 
 from __future__ import annotations
 
@@ -14,10 +14,23 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         default=100,
         help="women for the visibility of lesions, 0 for none (%(default)s)",
     )
+    parser.add_argument(
+        "--unet",
+        type=int,
+        default=0,
+        metavar="IMAGES",
+        help="train a U-Net with so many images through it, such as 8192 (default: none)",
+    )
     parser.add_argument("--workers", type=int, default=1, help="processes (%(default)s)")
 
 
 def main(options: argparse.Namespace) -> None:
     from mammo_utils.study import headroom
 
-    headroom.main(women=options.women, size=options.size, lesions=options.lesions, workers=options.workers)
+    headroom.main(
+        women=options.women,
+        size=options.size,
+        unet=options.unet,
+        lesions=options.lesions,
+        workers=options.workers,
+    )

@@ -6,6 +6,7 @@ import math
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import torch
 from safetensors.torch import save_file
 
@@ -88,6 +89,20 @@ def trained(settings: dict, seed: int) -> tuple:
     history = learn(model, images, rows, seed=seed, **{name: settings.get(name) for name in LEARNING})
     own = Batches(validated, valid, target=settings["target"], batch_size=64, device=profile.device())
     return model, history, held, unseen, tuned(tasks.predict(model, own, precision="auto"))
+
+
+def control(images, fit: np.ndarray, rows: np.ndarray, *, budget: int) -> pd.Series:
+    """Dice of the U-Net trained on the rows ``fit``, on ``rows``: what `phantoms.controls` says of others."""
+    settings = arm(budget=budget)
+    torch.manual_seed(0)
+    model = build(settings["model"], size=images.images.shape[1:])
+    learn(model, images, fit, seed=0, **{name: settings[name] for name in LEARNING})
+    batches = Batches(images, rows, batch_size=64, device=profile.device())
+    found = tasks.predict(model, batches, precision="auto").dense >= 0.5
+    against = {"truth": "dense", "reader A": "reader_A"}
+    return pd.Series(
+        {f"Dice with {n}": evaluation.dice(found, images.masks[m][rows]).mean() for n, m in against.items()}
+    )
 
 
 LEARNING = ("target", "loss", "lam", "budget", "lr")  # settings that `learn` takes

@@ -12,31 +12,28 @@ import pandas as pd
 from joblib import Parallel, delayed
 from scipy import ndimage, signal
 
-from mammo_utils.evaluation.segmentation import dice
-from mammo_utils.study import observer
+from mammo_utils.data.cache import ImageCache
+from mammo_utils.study import density, observer, phantoms
 from mammo_utils.synth import breast
 from mammo_utils.synth.exams import cohort
 
-LEVELS = np.linspace(0.1, 1.0, 61)  # candidates for the one intensity threshold
 
-
-def measure(*, women: int, size: int, workers: int = 1) -> dict[str, pd.DataFrame]:
+def measure(*, women: int, size: int, unet: int = 0, workers: int = 1) -> dict[str, pd.DataFrame]:
     """Tables about the first ``women`` of the cohort ``develop`` at ``size`` pixels.
 
-    ``controls``: Dice of a fitted intensity threshold (one for all women, inside the breast), of a mean shape
-    and of the second reader, against the truth and against reader A; every other woman fits, the rest are
-    scored.  ``density``: percent density by class beside the published values.  ``statistics``: texture
-    exponent (from 256 pixels up), muscle share of MLO views, correlation of percent density between views
-    and sides, views a second.
+    ``controls``: see `phantoms.controls`; every other woman fits, the rest are scored.  With ``unet``, the
+    U-Net of the cpu profile stands beside them, trained with that many images through the network.
+    ``density``: percent density by class beside the published values.  ``statistics``: texture exponent (from
+    256 pixels up), muscle share of MLO views, correlation of percent density between views and sides, views
+    a second.
     """
     patients = list(cohort("develop")[:women])
     if not 4 <= women <= len(cohort("develop")):
         raise ValueError(f"{women} women: give 4 to {len(cohort('develop'))}, the size of the cohort")
     exams = Parallel(n_jobs=workers)(delayed(_woman)(patient, size) for patient in patients)
     table = pd.DataFrame([row for rows in exams for row in rows])
-    fit = table["woman"].isin(patients[::2])
     return {
-        "controls": _controls(table[fit], table[~fit]),
+        "controls": _controls(phantoms.women("develop", size=size, count=women, workers=workers), unet),
         "density": _density(table),
         "statistics": pd.DataFrame({"value": _statistics(table) | _speed(patients[:10], size)}).round(2),
     }
@@ -45,9 +42,6 @@ def measure(*, women: int, size: int, workers: int = 1) -> dict[str, pd.DataFram
 def _woman(patient: int, size: int) -> list[dict]:
     rows = []
     for view in breast.exam(patient, size=size, lesions=()):
-        truth, a, b = view.dense_mask, view.reader_masks["A"], view.reader_masks["B"]
-        above = (view.image > LEVELS[:, None, None]) & view.breast_mask
-        small = np.stack([a, truth, view.breast_mask])[:, :, :: -1 if view.laterality == "R" else 1]
         rows.append(
             {
                 "woman": patient,
@@ -57,10 +51,6 @@ def _woman(patient: int, size: int) -> list[dict]:
                 "percent_density": view.percent_density,
                 "exponent": exponent(view.image, view.breast_mask, view.spacing_mm),
                 "muscle": view.pectoral_mask.sum() / (view.breast_mask | view.pectoral_mask).sum(),
-                "threshold": np.stack([dice(above, np.broadcast_to(m, above.shape)) for m in (truth, a)]),
-                "small": small[:, :: max(size // 64, 1), :: max(size // 64, 1)],
-                "reader A": (dice(a, truth), 1.0),
-                "reader B": (dice(b, truth), dice(b, a)),
             }
         )
     return rows
@@ -88,26 +78,15 @@ def exponent(image: np.ndarray, inside: np.ndarray, spacing: float) -> float:
     return float(-np.polyfit(np.log(rings), np.log(mean), 1)[0])
 
 
-def _controls(fit: pd.DataFrame, held: pd.DataFrame) -> pd.DataFrame:
-    best = np.mean(list(fit["threshold"]), 0)[1].argmax()  # fitted on reader A, as a network would be
-    shape = {}
-    for view, part in fit.groupby("view"):
-        mean = np.mean([small[0] for small in part["small"]], 0)
-        levels = np.quantile(mean[mean > 0], np.linspace(0, 0.98, 50))
-        candidates = mean > levels[:, None, None]
-        scores = [dice(candidates & s[2], np.broadcast_to(s[0], candidates.shape)) for s in part["small"]]
-        shape[view] = candidates[np.mean(scores, 0).argmax()]
-    by_shape = [
-        (dice(shape[view] & small[2], small[1]), dice(shape[view] & small[2], small[0]))
-        for view, small in zip(held["view"], held["small"], strict=True)
-    ]
-    rows = {
-        f"intensity threshold {LEVELS[best]:.2f}": np.mean(list(held["threshold"]), 0)[:, best],
-        "mean shape": np.mean(by_shape, 0),
-        "reader A": np.mean(list(held["reader A"]), 0),
-        "reader B": np.mean(list(held["reader B"]), 0),
-    }
-    return pd.DataFrame(rows, index=["Dice with the truth", "Dice with reader A"]).T.round(3)
+def _controls(images: ImageCache, unet: int) -> pd.DataFrame:
+    women = images.table["group"].to_numpy(str)
+    fitting = np.isin(women, np.unique(women)[::2])
+    fit, rows = np.flatnonzero(fitting), np.flatnonzero(~fitting)
+    table = phantoms.controls(images, fit, rows)
+    if unet:
+        learnt = density.control(images, fit, rows, budget=unet)
+        table.loc[f"U-Net, {len(fit)} labels"] = learnt.round(3)
+    return table
 
 
 def _density(table: pd.DataFrame) -> pd.DataFrame:
@@ -141,10 +120,10 @@ def _speed(patients: list[int], size: int) -> dict[str, float]:
     return {"views per second and core": 4 * len(patients) / (time.process_time() - started)}
 
 
-def main(*, women: int, size: int, lesions: int, workers: int) -> None:
-    """Print the tables of ``measure`` and, of ``lesions`` women, how visible lesions are to ``observer``."""
+def main(*, women: int, size: int, unet: int, lesions: int, workers: int) -> None:
+    """Print the tables of `measure` and, of ``lesions`` women, how visible lesions are to ``observer``."""
     print(f"phantom version {breast.VERSION}, {women} women of develop, {size} pixels\n")
-    for name, table in measure(women=women, size=size, workers=workers).items():
+    for name, table in measure(women=women, size=size, unet=unet, workers=workers).items():
         print(f"{name}\n{table.to_string()}\n")
     if lesions:
         table = observer.measure(women=lesions, size=size, workers=workers)
