@@ -49,16 +49,24 @@ def cost(model: nn.Module, size: int | tuple[int, int]) -> dict[str, float]:
 
 
 def receptive_field(
-    model: nn.Module, size: int | tuple[int, int], *, channel: int = 0, draws: int = 8, seed: int = 0
+    model: nn.Module,
+    size: int | tuple[int, int],
+    *,
+    channel: int = 0,
+    draws: int = 8,
+    seed: int = 0,
+    images: Tensor | None = None,
 ) -> np.ndarray:
     """Effective receptive field of the central output pixel: (H, W) float32, its maximum 1.
 
-    The mean over ``draws`` noise images of the absolute gradient of that pixel's logit ``channel`` with
-    respect to the input.  The model is in evaluation mode meanwhile; its gradients are left as they were.
+    The mean over ``images`` (N, channels, H, W), or else over ``draws`` noise images, of the absolute
+    gradient of that pixel's logit ``channel`` with respect to the input.  The model is in evaluation mode
+    meanwhile; its gradients are left as they were.
 
     Source: Luo 2016, arXiv 1701.04128.
     """
-    images = _images(model, size, draws, seed).requires_grad_()
+    images = _images(model, size, draws, seed) if images is None else images.to(model.mean.device)
+    images = images.detach().clone().requires_grad_()
     with _evaluating(model):
         logits = model(images)[:, channel]
         centre = logits[:, logits.shape[1] // 2, logits.shape[2] // 2].sum()

@@ -46,8 +46,7 @@ def explore(draw: Callable[..., Figure], *, alt: str, **controls: ipywidgets.Wid
     >>> bytes(box.children[-1].value[1:4])
     b'PNG'
     """
-    picture = ipywidgets.Image(format="png", layout={"max_width": "100%"})
-    message = ipywidgets.HTML(f"<small>{alt}</small>")
+    picture, message = _picture(), ipywidgets.HTML(f"<small>{alt}</small>")
 
     def redraw(_=None):
         try:
@@ -55,12 +54,39 @@ def explore(draw: Callable[..., Figure], *, alt: str, **controls: ipywidgets.Wid
         except ValueError as error:
             message.value = f"<small>{error}</small>"
             return
-        file = io.BytesIO()
-        figure.savefig(file, format="png")
-        picture.value = file.getvalue()
+        picture.value = _png(figure)
         message.value = f"<small>{alt}</small>"
 
     for control in controls.values():
         control.observe(redraw, "value")
     redraw()
     return ipywidgets.VBox([*controls.values(), message, picture])
+
+
+def live(draw: Callable[..., Figure], *, alt: str) -> tuple[ipywidgets.VBox, Callable]:
+    """A picture that changes while something runs: the box to display, and the function that redraws it.
+
+    The function passes what it is called with on to ``draw``; it serves as ``watch`` of `training.loop.fit`.
+    ``alt`` describes the picture in a sentence.
+
+    >>> from mammo_utils.show.figures import new
+    >>> box, redraw = live(lambda history: new(size=(1, 1))[0], alt="an empty figure")
+    >>> redraw([]), bytes(box.children[-1].value[1:4])
+    (None, b'PNG')
+    """
+    picture = _picture()
+
+    def redraw(*values) -> None:
+        picture.value = _png(draw(*values))
+
+    return ipywidgets.VBox([ipywidgets.HTML(f"<small>{alt}</small>"), picture]), redraw
+
+
+def _picture() -> ipywidgets.Image:
+    return ipywidgets.Image(format="png", layout={"max_width": "100%"})
+
+
+def _png(figure: Figure) -> bytes:
+    file = io.BytesIO()
+    figure.savefig(file, format="png")
+    return file.getvalue()

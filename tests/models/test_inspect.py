@@ -74,6 +74,16 @@ def test_receptive_field_by_finite_differences():
         assert field[place] / field[16, 13] == pytest.approx(slope / slopes[16, 13], rel=1e-3)
 
 
+def test_receptive_field_of_given_images():
+    model = build("unet/test_efficientnet", size=32)
+    noise = torch.rand(2, 1, 32, 26, generator=torch.Generator().manual_seed(4))
+    given = inspect.receptive_field(model, (32, 26), images=noise)
+    assert given == pytest.approx(inspect.receptive_field(model, (32, 26), draws=2, seed=4), rel=1e-5)
+    other = inspect.receptive_field(model, (32, 26), images=noise * 0)
+    assert not np.allclose(given, other, rtol=0.01)
+    assert not noise.requires_grad
+
+
 def test_untrained_vision_transformer_reaches_farther_than_the_plain_unet():
     torch.manual_seed(0)
     near, far = (

@@ -47,3 +47,19 @@ def test_a_fault_of_the_program_is_raised():
 
     with pytest.raises(TypeError):
         widgets.explore(broken, alt="", level=widgets.slider("level", 0, 1, 0.5))
+
+
+def test_a_live_picture_shows_each_state_it_is_told():
+    def draw(values):
+        figure, axes = new(size=(2, 1))
+        axes[0, 0].plot(values)
+        return figure
+
+    box, redraw = widgets.live(draw, alt="a growing line")
+    assert "a growing line" in box.children[0].value
+    seen = [box.children[-1].value]
+    for values in ([1], [1, 2], [1, 2, 0]):
+        redraw(values)
+        seen.append(box.children[-1].value)
+    assert seen[0] == b""
+    assert len(set(seen)) == 4
