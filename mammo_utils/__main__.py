@@ -12,6 +12,11 @@ COMMANDS = {
     "doctor": ("mammo_utils.doctor", "say what is installed and found here, and what to do about the rest"),
     "show": ("mammo_utils.show.command", "draw how files of your own are read and prepared"),
     "prepare": ("mammo_utils.data.command", "read, split and cache a data set"),
+    "train": (
+        "mammo_utils.study.train_command",
+        "train and score a segmenter on a data set or your own folders",
+    ),
+    "film": ("mammo_utils.study.film", "compare what phantom women bring for a few labelled films"),
     "phantom": ("mammo_utils.study.command", "measure the phantom's statistics and controls"),
     "study": ("mammo_utils.study.runs_command", "run, resume or check a study of settings and seeds"),
 }

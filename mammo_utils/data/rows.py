@@ -12,6 +12,7 @@ import pydicom
 from PIL import Image
 
 from mammo_utils.data import dicom, display, header, pixels, preprocess, resample
+from mammo_utils.data.catalogs.table import label_of
 
 # A digest of the code that makes a prepared image, taken when it is loaded: files may change under a kernel.
 _FILES = [*(module.__file__ for module in (dicom, display, header, pixels, preprocess, resample)), __file__]
@@ -30,7 +31,7 @@ def job_of(row: dict, named: list[str], size: tuple[int, int]) -> dict:
 
 def _stamp(path: str) -> tuple:
     try:
-        found = os.stat(path)
+        found = os.stat(label_of(path)[0])
     except OSError:
         return (None, None)
     return (found.st_size, found.st_mtime_ns)
@@ -90,13 +91,14 @@ def _stored_shape(path) -> tuple[int, int]:
 
 
 def _mask(path, stored: tuple[int, int], shape: tuple[int, int]) -> np.ndarray:
-    """A mask file as bool in the frame of the image as read, which may be smaller than it is stored."""
+    """A mask as bool in the frame of the image as read, which may be smaller than it is stored."""
+    file, wanted = label_of(path)
     with header.naming(path):
-        values = pixels.picture(path)
+        values = pixels.picture(file)
         if values.shape != stored:
             header.fail(
                 f"the mask has {values.shape[0]}×{values.shape[1]} pixels, its image {stored[0]}×{stored[1]}",
                 "take the mask that was drawn on this image",
             )
-    mask = values > 127
+    mask = values > 127 if wanted is None else np.isin(values, wanted)
     return mask if shape == mask.shape else resample.area(mask, shape) >= 0.5

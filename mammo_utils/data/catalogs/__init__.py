@@ -7,16 +7,17 @@ from importlib import import_module
 from mammo_utils.data.catalogs.table import COLUMNS, MASKS, CatalogError, read, write
 from mammo_utils.profile import choose
 
-NAMES = ("phantom", "rsna", "vindr", "density")
+NAMES = ("phantom", "rsna", "vindr", "density", "folder")
 
 __all__ = ["COLUMNS", "MASKS", "NAMES", "CatalogError", "load", "read", "write"]
 
 
-def load(name: str, root):
+def load(name: str, root, **options):
     """The images of the data set ``name`` in the folder ``root`` as a table with one row an image.
 
     Every catalogue returns the columns ``COLUMNS`` in that order, missing values as NA, paths absolute.
-    ``group`` is what must not cross a split: the woman.  Nothing is downloaded.
+    ``group`` is what must not cross a split: the woman.  Nothing is downloaded.  ``options`` are those of the
+    catalogue's own ``load``; only ``folder`` has any.
 
     Raises: ``ValueError`` for an unknown name (lists the known ones); ``CatalogError``, one error with
     everything that is missing from the folder, where the data set is obtained and its licence.  Listed images
@@ -24,6 +25,6 @@ def load(name: str, root):
 
     >>> load("mias", "somewhere")
     Traceback (most recent call last):
-    ValueError: unknown data set 'mias'; choose one of: phantom, rsna, vindr, density
+    ValueError: unknown data set 'mias'; choose one of: phantom, rsna, vindr, density, folder
     """
-    return import_module(f"mammo_utils.data.catalogs.{choose('data set', name, NAMES)}").load(root)
+    return import_module(f"mammo_utils.data.catalogs.{choose('data set', name, NAMES)}").load(root, **options)

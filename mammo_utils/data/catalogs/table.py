@@ -13,7 +13,8 @@ from pathlib import Path
 import pandas as pd
 
 # Masks are named after the column: `breast_mask` becomes masks["breast"] in the cache.  The last three exist
-# only where an image was drawn on by several hands, or where the muscle has a mask of its own.
+# only where an image was drawn on by several hands, or where the muscle has a mask of its own.  A mask is the
+# path of a file that is set above 127, or that of a label image and the values that are set (`labelled`).
 COLUMNS = {
     "dataset": "string",
     "image_id": "string",
@@ -68,6 +69,25 @@ class CatalogError(ValueError):
             f"Where to get it: {source.where}\nLicence: {source.licence}\n"
             f"The layout that is expected stands in data/README.md, section {source.name!r}."
         )
+
+
+def labelled(path, values) -> str:
+    """How a column of masks names the pixels of the label image ``path`` that have one of ``values``.
+
+    >>> labelled("a.png", [128, 192])
+    'a.png#128,192'
+    """
+    return f"{path}#{','.join(map(str, values))}"
+
+
+def label_of(mask: str) -> tuple[str, list[int] | None]:
+    """The file of a mask and the values that are set in it, None where those above 127 are.
+
+    >>> label_of("a.png#128,192"), label_of("a.png")
+    (('a.png', [128, 192]), ('a.png', None))
+    """
+    found = re.fullmatch(r"(.+)#(\d+(?:,\d+)*)", mask, re.DOTALL)
+    return (found[1], [int(value) for value in found[2].split(",")]) if found else (mask, None)
 
 
 def read_tables(root, source: Source, *, tables: dict[str, list[str]], folders: dict[str, str]) -> dict:
@@ -181,7 +201,9 @@ def _are_boxes(boxes) -> bool:
 
 def _on_disk(paths: pd.Series) -> pd.Series:
     return pd.Series(
-        [pd.notna(path) and os.path.isfile(path) for path in paths], index=paths.index, dtype=bool
+        [pd.notna(path) and os.path.isfile(label_of(path)[0]) for path in paths],
+        index=paths.index,
+        dtype=bool,
     )
 
 
