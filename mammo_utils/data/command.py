@@ -15,6 +15,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
     parser.add_argument("name", choices=NAMES, help="which data set: %(choices)s", metavar="NAME")
     parser.add_argument("--root", type=Path, metavar="DIR", help="its folder (default: MAMMO_DATA/NAME)")
+    label_option(parser)
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the cache")
     parser.add_argument(
         "--size",
@@ -26,16 +27,54 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=0, help="of the split (%(default)s)")
 
 
+def label_option(parser) -> None:
+    """Add ``--label``, the option of the catalogue ``folder``, to a parser."""
+    parser.add_argument(
+        "--label",
+        action="append",
+        default=[],
+        type=_label,
+        metavar="MASK=VALUES",
+        help="for folder: values in the files of labels/ that make a mask, such as dense=192; one for each mask",
+    )
+
+
+def _label(text: str) -> tuple[str, list[int]]:
+    """
+    >>> _label("breast=128,192")
+    ('breast', [128, 192])
+    """
+    name, _, values = text.partition("=")
+    try:
+        return name, [int(value) for value in values.split(",")]
+    except ValueError:
+        reason = f"{text!r}: write a mask and its values, as in breast=128,192"
+        raise argparse.ArgumentTypeError(reason) from None
+
+
+def table_of(name: str, options: argparse.Namespace):
+    """The table of the data set ``name``, as ``--root`` and ``--label`` say.
+
+    Raises ``ValueError`` for labels of a data set that has its own masks, and as `catalogs.load` does.
+    """
+    from mammo_utils.data import catalogs
+
+    if options.label and name != "folder":
+        raise ValueError(f"--label is for the catalogue folder; {name} has its own masks")
+    labels = {"labels": dict(options.label)} if options.label else {}
+    return catalogs.load(name, options.root or profile.data_root(name), **labels)
+
+
 def main(options: argparse.Namespace) -> int:
     """Load the table, split it by woman, audit the split by its keys and decode every image once.
 
     A second run resumes.  Returns the exit status: 1 where the folder is not the data set.
     """
-    from mammo_utils.data import cache, catalogs, splits
+    from mammo_utils.data import cache, splits
 
     try:
-        table = catalogs.load(options.name, options.root or profile.data_root(options.name))
-    except catalogs.CatalogError as error:
+        table = table_of(options.name, options)
+    except ValueError as error:
         print(error, file=sys.stderr)
         return 1
     # Rare labels first: cancer decides how the splits must be mixed, density where nobody marked cancer.

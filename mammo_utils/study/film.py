@@ -18,6 +18,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from mammo_utils.data.command import label_option, table_of
 from mammo_utils.evaluation.intervals import bootstrap, paired
 from mammo_utils.evaluation.segmentation import dice
 
@@ -42,18 +43,10 @@ class Row(NamedTuple):
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``film`` to its parser."""
-    from mammo_utils.study.train_command import label
-
     parser.add_argument(
-        "--root", type=Path, required=True, metavar="DIR", help="folder with images/ and labels/"
+        "--root", type=Path, required=True, metavar="DIR", help="folder of the catalogue folder"
     )
-    parser.add_argument(
-        "--label",
-        action="append",
-        type=label,
-        metavar="MASK=VALUES",
-        help="values in labels/ (default, as in the DDSM labels: dense=192 and breast=128,192)",
-    )
+    label_option(parser)
     parser.add_argument("--seeds", type=int, default=3, metavar="N", help="repeats (%(default)s)")
     parser.add_argument("--work", type=Path, metavar="DIR", help="trainings (default: film in MAMMO_CACHE)")
     parser.add_argument(
@@ -64,15 +57,14 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def main(options: argparse.Namespace) -> int:
     """Run what is missing, write one row an image, arm and seed, and print the comparison."""
     from mammo_utils import profile
-    from mammo_utils.data import cache, catalogs
+    from mammo_utils.data import cache
     from mammo_utils.data.lock import locked
     from mammo_utils.study import results
     from mammo_utils.training.loop import TrainingError
 
     work = options.work or profile.cache_dir() / "film"
-    labels = dict(options.label or [("dense", [192]), ("breast", [128, 192])])
     try:
-        table = catalogs.load("folder", options.root, labels=labels)
+        table = table_of("folder", options)
         images = cache.build(table, work / "cache", size=SIZE)
         options.out.parent.mkdir(parents=True, exist_ok=True)
         with locked(options.out.with_name(f".{options.out.stem}.lock")):

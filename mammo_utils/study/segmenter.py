@@ -165,11 +165,12 @@ def save(model: Segmenter, path: Path) -> None:
 def claim(folder, settings: dict) -> None:
     """Make ``folder`` the place of a run with ``settings``, or find that it is; writes ``settings.json``.
 
-    Raises ``ValueError`` that lists what differs.
+    Raises ``ValueError`` that lists what differs from the run that was begun there.
     """
     folder = Path(folder)
     file, settings = folder / SETTINGS, json.loads(json.dumps(settings))
-    if not file.is_file():
+    begun = any(next(folder.rglob(name), None) for name in (CHECKPOINT, WEIGHTS))
+    if not (begun and file.is_file()):
         folder.mkdir(parents=True, exist_ok=True)
         made = {"commit": provenance.commit(), "machine": provenance.machine(settings["precision"])}
         part = file.with_name(file.name + ".part")

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from mammo_utils import profile
+from mammo_utils.data.command import label_option, table_of
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -24,14 +25,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     data = parser.add_argument_group("data")
     data.add_argument("--catalog", required=True, choices=NAMES, metavar="NAME", help="one of: %(choices)s")
     data.add_argument("--root", type=Path, metavar="DIR", help="its folder (default: MAMMO_DATA/NAME)")
-    data.add_argument(
-        "--label",
-        action="append",
-        default=[],
-        type=label,
-        metavar="MASK=VALUES",
-        help="catalogue folder: values of the images in labels/ that make a mask, e.g. dense=192; repeat it",
-    )
+    label_option(data)
     data.add_argument("--target", default="dense", metavar="MASK", help="dense tissue to learn (%(default)s)")
     data.add_argument("--breast", metavar="MASK", help="(default: breast, or foreground where there is none)")
     data.add_argument("--size", type=int, default=knob.size, help="height in pixels (%(default)s)")
@@ -78,30 +72,14 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the run")
 
 
-def label(text: str) -> tuple[str, list[int]]:
-    """
-    >>> label("breast=128,192")
-    ('breast', [128, 192])
-    """
-    name, _, values = text.partition("=")
-    try:
-        return name, [int(value) for value in values.split(",")]
-    except ValueError:
-        raise argparse.ArgumentTypeError(
-            f"{text!r}: write a mask and its values, as in breast=128,192"
-        ) from None
-
-
 def main(options: argparse.Namespace) -> int:
     """Train, predict the women left out, write scores and pictures; 1 where something is wrong.
 
     A run that was stopped goes on with the same command.
     """
-    from mammo_utils.training.loop import TrainingError
-
     try:
         return _train(options)
-    except (ValueError, FileNotFoundError, TrainingError, RuntimeError) as error:
+    except (ValueError, OSError, RuntimeError) as error:
         print(error, file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -115,6 +93,8 @@ def _train(options: argparse.Namespace) -> int:
     from mammo_utils.study import left_out
     from mammo_utils.study.segmenter import Settings
 
+    if options.lam is not None and options.loss != "hybrid_density":
+        raise ValueError(f"--lam is the weight of a term of hybrid_density; --loss {options.loss} has none")
     images = prepared(options)
     settings = Settings(
         model=options.model,
@@ -137,7 +117,7 @@ def _train(options: argparse.Namespace) -> int:
     data = {"catalog": options.catalog, "labels": dict(options.label)}
     left = left_out.predictions(images, settings, options.out, folds=options.folds, data=data, say=print)
     table, rows = left_out.scores(left.found), left_out.by_image(left.found)
-    catalogs.write(rows.assign(fold=left.fold), options.out / "images.csv")
+    catalogs.write(rows.assign(fold=left.fold), options.out / "predictions.csv")
     figure = film.predictions(images.images[left.found.row], left.found)
     figure.savefig(options.out / "predictions.png")
     catalogs.write(table.round(4).reset_index(), options.out / "scores.csv")
@@ -150,12 +130,9 @@ def _train(options: argparse.Namespace) -> int:
 
 def prepared(options: argparse.Namespace):
     """The cache of the images that the options name."""
-    from mammo_utils.data import cache, catalogs
+    from mammo_utils.data import cache
 
-    if options.label and options.catalog != "folder":
-        raise ValueError(f"--label is for the catalogue folder; {options.catalog} has its own masks")
-    extra = {"labels": dict(options.label)} if options.label else {}
-    table = catalogs.load(options.catalog, options.root or profile.data_root(options.catalog), **extra)
+    table = table_of(options.catalog, options)
     folder = options.cache or options.out / "cache"
     images = cache.build(table, folder, size=options.size, workers=options.workers)
     if len(images.failures):
