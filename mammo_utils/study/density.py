@@ -33,7 +33,7 @@ def arm(
     lam: float | None = None,
     target: str = "reader_A",
     labels: int = 256,
-    budget: int = 8192,
+    budget: int = 4096,
     lr: float = 3e-3,
     size: int = 128,
     cohort: str = "train",
@@ -43,8 +43,8 @@ def arm(
 
 
 def trials(**changes) -> list[dict]:
-    """The trials that choose an arm's learning rate, on `develop` and with half the budget."""
-    return [arm(**changes, lr=lr, budget=4096, cohort="develop") for lr in TRIALS]
+    """The trials that choose an arm's learning rate on `develop`."""
+    return [arm(**changes, lr=lr, cohort="develop") for lr in TRIALS]
 
 
 def segment(settings: dict, seed: int) -> dict[str, float]:

@@ -25,7 +25,12 @@ __all__ = ["STUDIES", "Study", "again", "find", "product", "read", "run", "table
 # Name of a study -> module:attribute that holds it; imported only when it is called for.
 STUDIES = {
     "losses_tuning": "mammo_utils.study.losses:TUNING",
+    "losses_decisive": "mammo_utils.study.losses:DECISIVE",
+    "losses": "mammo_utils.study.losses:STUDY",
+    "losses_weight": "mammo_utils.study.losses:WEIGHT",
     "architectures_tuning": "mammo_utils.study.architectures:TUNING",
+    "architectures_decisive": "mammo_utils.study.architectures:DECISIVE",
+    "architectures": "mammo_utils.study.architectures:STUDY",
 }
 
 
