@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import logging
 import math
-import os
 import time
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
@@ -13,10 +11,10 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
-from mammo_utils import profile
 from mammo_utils.profile import choose
 from mammo_utils.training import schedules
 from mammo_utils.training.checkpoint import Run
+from mammo_utils.training.devices import launch
 from mammo_utils.training.history import Bar, History
 from mammo_utils.training.strategies import STRATEGIES, Plan
 
@@ -87,7 +85,7 @@ def fit(
     """
     if not len(train) or epochs < 1:
         raise ValueError(f"nothing to train on: {len(train)} batches an epoch, {epochs} epochs")
-    fabric = fabric or _fabric(precision)
+    fabric = fabric or launch(precision)
     if valid is not None and metric is None:
         metric, better = _mean_loss(loss, fabric), "lower"
     sign = {"higher": 1, "lower": -1}[choose("direction", better, ("higher", "lower"))]
@@ -164,24 +162,6 @@ def fit(
         bar.close()
     run.load_best()
     return run.history
-
-
-def _fabric(precision: str) -> Fabric:
-    """One device as the profile says, or what ``fabric run`` or ``torchrun`` started."""
-    # Fabric says on stderr which precision it uses; History says it too.
-    logging.getLogger("lightning_fabric.utilities.rank_zero").setLevel(logging.WARNING)
-    options = {"precision": profile.precision(precision)}
-    kind, _, index = profile.device().partition(":")
-    if "LT_CLI_USED" in os.environ:  # the command gave devices and strategy, and has launched
-        return Fabric(**options)
-    if "LOCAL_WORLD_SIZE" in os.environ:
-        local, world = int(os.environ["LOCAL_WORLD_SIZE"]), int(os.environ["WORLD_SIZE"])
-        options |= {"devices": local, "num_nodes": world // local, "strategy": "ddp"}
-    else:
-        options |= {"devices": [int(index)] if index else 1}
-    fabric = Fabric(accelerator=kind, **options)
-    fabric.launch()
-    return fabric
 
 
 def _thaw(model: nn.Module, groups: list[dict]) -> list[float]:

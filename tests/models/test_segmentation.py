@@ -9,7 +9,8 @@ import torch.nn.functional as F
 
 from mammo_utils.data.preprocess import prepare, width_for
 from mammo_utils.models.blocks import breast_box
-from mammo_utils.models.segmentation import MODELS, build, padded
+from mammo_utils.models.segmentation import MODELS, build
+from mammo_utils.models.segmenter import padded
 from mammo_utils.synth import breast
 
 SMALL = [name for name, model in MODELS.items() if model.profile != "gpu"]

@@ -298,14 +298,6 @@ def test_the_seed_decides_what_is_drawn():
 
 
 def test_one_process_trains_in_two_precisions():
-    seen = []
-
-    def loss(model, batch):
-        seen.append(model[0](batch.image).dtype if hasattr(model, "__getitem__") else None)
-        out = model(batch.image)
-        assert out.dtype == torch.float32
-        return functional.mse_loss(out, batch.target)
-
     results = []
     for precision in ("32-true", "bf16-mixed"):
         model = network()

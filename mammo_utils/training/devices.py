@@ -1,0 +1,28 @@
+"""Where a run takes place: one device, or what a launcher of several processes started."""
+
+from __future__ import annotations
+
+import logging
+import os
+
+from lightning_fabric import Fabric
+
+from mammo_utils import profile
+
+
+def launch(precision: str) -> Fabric:
+    """One device as the profile says, or what ``fabric run`` or ``torchrun`` started."""
+    # Fabric says on stderr which precision it uses; History says it too.
+    logging.getLogger("lightning_fabric.utilities.rank_zero").setLevel(logging.WARNING)
+    options = {"precision": profile.precision(precision)}
+    kind, _, index = profile.device().partition(":")
+    if "LT_CLI_USED" in os.environ:  # the command gave devices and strategy, and has launched
+        return Fabric(**options)
+    if "LOCAL_WORLD_SIZE" in os.environ:
+        local, world = int(os.environ["LOCAL_WORLD_SIZE"]), int(os.environ["WORLD_SIZE"])
+        options |= {"devices": local, "num_nodes": world // local, "strategy": "ddp"}
+    else:
+        options |= {"devices": [int(index)] if index else 1}
+    fabric = Fabric(accelerator=kind, **options)
+    fabric.launch()
+    return fabric
