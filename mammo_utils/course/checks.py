@@ -142,3 +142,36 @@ def e02_predictive_value(answer: Callable) -> None:
     cases = [((0.8, 0.1, 0.02), 0.016 / 0.114), ((0.8, 0.1, 0.005), 0.004 / 0.1035), ((1.0, 0.0, 0.3), 1.0)]
     hint = "divide the women who have cancer and are called by all women who are called"
     function("positive_predictive_value", answer, cases, hint=hint)
+
+
+def e03_convolution(answer: Callable) -> None:
+    """Notebook 03: operations of a convolution."""
+    cases = [((128, 104, 1, 16, 3), 3_833_856), ((64, 52, 16, 16, 3), 15_335_424), ((4, 4, 8, 2, 1), 512)]
+    hint = (
+        "each of the H×W×outside numbers is a sum of kernel×kernel×inside products; product and sum are two"
+    )
+    function("convolution", answer, cases, hint=hint)
+
+
+def e03_attention(answer: Callable) -> None:
+    """Notebook 03: operations of the two products of attention."""
+    cases = [((1, 1), 4), ((56, 64), 802_816), ((224, 64), 12_845_056)]
+    hint = (
+        "every token meets every token twice, in queries × keys and in weights × values; width products each"
+    )
+    function("attention", answer, cases, hint=hint)
+
+
+def e03_area_ratio(answer: Callable) -> None:
+    """Notebook 03: predicted over true area from sensitivity and precision."""
+    cases = [((0.8, 0.8), 1.0), ((0.9, 0.6), 1.5), ((0.5, 1.0), 0.5)]
+    hint = "the hits are sensitivity × true area and also precision × predicted area"
+    function("area_ratio", answer, cases, hint=hint)
+
+
+def e03_paired_interval(answer: Callable) -> None:
+    """Notebook 03: the t-interval of paired differences."""
+    first, second = np.array([0.60, 0.66, 0.62]), np.array([0.63, 0.67, 0.67])
+    cases = [((first, second), np.array([0.03, -0.019683, 0.079683])), ((first, first), np.zeros(3))]
+    hint = "take the differences first; their standard deviation (ddof=1) over √n, times the t-quantile 0.975"
+    function("paired_interval", answer, cases, hint=hint, atol=1e-5)

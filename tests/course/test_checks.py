@@ -1,7 +1,10 @@
 import numpy as np
 import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 from mammo_utils.course import checks
+from mammo_utils.evaluation.intervals import paired_t
 
 
 @pytest.mark.parametrize(
@@ -66,3 +69,45 @@ def test_an_answer_that_changes_its_input_does_not_spoil_the_next_case(capsys):
     checks.function("it", answer, [((image,), [2, 2, 2]), ((image,), [2, 2, 2])], hint="")
     assert capsys.readouterr().out == "right: it\n"
     assert (image == 1).all()
+
+
+def counted(module, *shape):
+    with FlopCounterMode(display=False) as counter:
+        module(torch.zeros(*shape))
+    return counter.get_total_flops()
+
+
+def test_operations_of_notebook_03_are_those_that_torch_counts(capsys):
+    def convolution(height, width, inside, outside, kernel):
+        layer = torch.nn.Conv2d(inside, outside, kernel, padding=kernel // 2)
+        return counted(layer, 1, inside, height, width)
+
+    def attention(tokens, width):
+        def products(x):
+            return (x @ x.transpose(1, 2)).softmax(-1) @ x
+
+        return counted(products, 1, tokens, width)
+
+    checks.e03_convolution(convolution)
+    checks.e03_attention(attention)
+    checks.e03_convolution(lambda h, w, inside, outside, k: h * w * inside * outside * k * k)
+    checks.e03_attention(lambda tokens, width: 4 * tokens * width)
+    first, second, *wrong = capsys.readouterr().out.splitlines()
+    assert (first, second) == ("right: convolution", "right: attention")
+    assert all(line.startswith("not yet") for line in wrong)
+
+
+def test_the_paired_interval_of_notebook_03_is_the_package_s(capsys):
+    checks.e03_paired_interval(lambda first, second: np.array(paired_t(second - first)))
+    checks.e03_paired_interval(lambda first, second: np.array(paired_t(first - second)))
+    right, wrong = capsys.readouterr().out.splitlines()
+    assert right == "right: paired_interval"
+    assert wrong.startswith("not yet")
+
+
+def test_the_area_ratio_of_notebook_03_is_sensitivity_over_precision(capsys):
+    checks.e03_area_ratio(lambda sensitivity, precision: sensitivity / precision)
+    checks.e03_area_ratio(lambda sensitivity, precision: precision / sensitivity)
+    right, wrong = capsys.readouterr().out.splitlines()
+    assert right == "right: area_ratio"
+    assert wrong.startswith("not yet")
