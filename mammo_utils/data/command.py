@@ -35,7 +35,7 @@ def label_option(parser) -> None:
         default=[],
         type=_label,
         metavar="MASK=VALUES",
-        help="for folder: values in the files of labels/ that make a mask, such as dense=192; one for each mask",
+        help="for folder: values in the files of labels/ that make a mask, such as dense=192; repeat it",
     )
 
 
