@@ -18,6 +18,7 @@ COMMANDS = {
     ),
     "film": ("mammo_utils.study.film", "compare what phantom women bring for a few labelled films"),
     "phantom": ("mammo_utils.study.command", "measure the phantom's statistics and controls"),
+    "examples": ("mammo_utils.study.examples", "list what the trained arms of a study say of single images"),
     "study": ("mammo_utils.study.runs_command", "run, resume or check a study of settings and seeds"),
 }
 

@@ -1,0 +1,132 @@
+"""``python -m mammo_utils examples``: what the trained arms of a study say of single images.
+
+The first run of every arm keeps its weights; from these come the percent density of each test image
+(``NAME_images.csv``) and, for architectures, the masks of the images that some arm judges worst
+(``architectures_masks.npz``), which the figures draw.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+WOMEN = 100  # test women whose images are listed
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("study", choices=("losses", "architectures"), help="whose arms, trained before")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="folder (default: data/results here)")
+
+
+def main(options: argparse.Namespace) -> int:
+    """Write the files; 1 if an arm was not trained here."""
+    from mammo_utils.study import architectures, grid, losses
+    from mammo_utils.study.density import arm
+
+    if options.study == "losses":
+        arms = {loss: losses.loss_arm(loss) for loss in losses.RATES}
+    else:
+        arms = {name: arm(model=name, lr=rate) for name, rate in architectures.RATES.items()}
+    folder = options.out or grid.table_of(losses.STUDY).parent
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        images, found = predictions(arms)
+    except FileNotFoundError as error:
+        print(error, file=sys.stderr)
+        return 1
+    table = listed(images, found)
+    table.to_csv(folder / f"{options.study}_images.csv", index=False, float_format="%.5g")
+    if options.study == "architectures":
+        keep(folder / "architectures_masks.npz", table, found)
+    return 0
+
+
+def predictions(arms: dict[str, dict]) -> tuple:
+    """The cache of test images and, for each arm, its ``Masks`` of the first ``WOMEN`` women.
+
+    Raises ``FileNotFoundError`` if an arm's weights are not in the cache folder.
+    """
+    from safetensors.torch import load_file
+
+    from mammo_utils import profile
+    from mammo_utils.data.batches import Batches
+    from mammo_utils.models.segmentation import build
+    from mammo_utils.study import density, phantoms
+    from mammo_utils.training import tasks
+
+    missing = [name for name, settings in arms.items() if not density.kept(settings).is_file()]
+    if missing:
+        raise FileNotFoundError(
+            f"no trained weights of {', '.join(missing)} in {profile.cache_dir()}: run seed 0 of the study "
+            "first, with the same MAMMO_CACHE"
+        )
+    size = next(iter(arms.values()))["size"]
+    images, found = phantoms.women("test", size=size), {}
+    batches = Batches(
+        images, phantoms.draw(images, 0, WOMEN), target="dense", batch_size=64, device=profile.device()
+    )
+    for name, settings in arms.items():
+        model = build(settings["model"], size=size).to(profile.device())
+        model.load_state_dict(load_file(density.kept(settings)))
+        found[name] = tasks.predict(model, batches, precision="auto")
+    return images, found
+
+
+def listed(images, found: dict):
+    """A row for each arm and image: percent densities in points (truth, readers, predicted) and Dice."""
+    import pandas as pd
+
+    from mammo_utils.evaluation import segmentation as evaluation
+    from mammo_utils.study.density import amounts
+
+    tables = []
+    for name, masks in found.items():
+        of, breast = images.table.iloc[masks.row], masks.breast_target
+        readers = {r: images.masks[r][masks.row] for r in ("reader_A", "reader_B")}
+        tables.append(
+            pd.DataFrame(
+                {
+                    "arm": name,
+                    "image_id": of["image_id"].to_numpy(str),
+                    "density": of["density"].to_numpy(str),
+                    "truth": evaluation.percent_density(masks.target, breast),
+                    **{r: evaluation.percent_density(mask, breast) for r, mask in readers.items()},
+                    "predicted": amounts(masks),
+                    "dice": evaluation.dice(masks.dense >= 0.5, masks.target),
+                }
+            )
+        )
+    return pd.concat(tables, ignore_index=True)
+
+
+def worst(table) -> list[str]:
+    """Image identifiers: for each arm its greatest over- and under-estimate of density and its least Dice."""
+    chosen = []
+    for _, part in table.groupby("arm", sort=False):
+        error = part["predicted"] - part["truth"]
+        chosen += [
+            part.loc[row, "image_id"] for row in (error.idxmax(), error.idxmin(), part["dice"].idxmin())
+        ]
+    return list(dict.fromkeys(chosen))
+
+
+def keep(path: Path, table, found: dict) -> None:
+    """Write the masks of the `worst` images: ``dense`` and ``breast`` (arm, image, H, W), bits packed."""
+    import numpy as np
+
+    chosen = worst(table)
+    (first, *_) = found.values()
+    names = table.loc[table["arm"] == table["arm"].iloc[0], "image_id"].tolist()
+    places = [names.index(name) for name in chosen]
+    masks = {
+        part: np.stack([getattr(masks, part)[places] >= 0.5 for masks in found.values()])
+        for part in ("dense", "breast")
+    }
+    np.savez_compressed(
+        path,
+        image_id=np.array(chosen),
+        arm=np.array(list(found)),
+        shape=np.array(first.dense.shape[1:]),
+        **{part: np.packbits(mask, axis=-1) for part, mask in masks.items()},
+    )

@@ -1,0 +1,76 @@
+"""What trained arms say of single images: the table, the choice of the worst, and the packed masks."""
+
+import argparse
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from mammo_utils.data.batches import Arrays
+from mammo_utils.study import examples
+from mammo_utils.training.tasks import Masks
+
+
+@pytest.fixture
+def images():
+    """Three images of 4×6, the left half of each breast, with 1, 2 and 3 dense columns of three."""
+    breast = np.zeros((3, 4, 6), bool)
+    breast[:, :, :3] = True
+    dense = np.zeros_like(breast)
+    for row in range(3):
+        dense[row, :, : row + 1] = True
+    masks = {"breast": breast, "dense": dense, "reader_A": dense[::-1], "reader_B": dense & False}
+    table = pd.DataFrame({"image_id": ["one", "two", "three"], "density": ["A", "B", "C"]})
+    return Arrays(np.zeros(breast.shape, np.uint16), masks, table)
+
+
+def masks(images, dense):
+    rows = np.arange(3)
+    truth, breast = images.masks["dense"], images.masks["breast"]
+    return Masks(dense.astype(np.float32), breast.astype(np.float32), truth, breast, rows, rows)
+
+
+@pytest.fixture
+def found(images):
+    dense = images.masks["dense"]
+    other = dense.copy()
+    other[0, :, :3] = True  # two columns too many of the first
+    other[2, :, :] = False  # nothing of the last
+    return {"perfect": masks(images, dense), "wrong": masks(images, other)}
+
+
+def test_every_arm_has_a_row_for_every_image(images, found):
+    table = examples.listed(images, found)
+    assert table["arm"].tolist() == ["perfect"] * 3 + ["wrong"] * 3
+    for name, percents in {
+        "truth": [100 / 3, 200 / 3, 100] * 2,
+        "reader_A": [100, 200 / 3, 100 / 3] * 2,
+        "reader_B": [0] * 6,
+        "predicted": [100 / 3, 200 / 3, 100, 100, 200 / 3, 0],
+        "dice": [1, 1, 1, 0.5, 1, 0],
+    }.items():
+        np.testing.assert_allclose(table[name], percents, rtol=1e-6, err_msg=name)
+
+
+def test_the_worst_images_of_an_arm_are_kept_with_the_masks_of_all(images, found, tmp_path):
+    table = examples.listed(images, found)
+    chosen = examples.worst(table[table["arm"] == "wrong"])
+    assert chosen == ["one", "three"]
+    path = tmp_path / "masks.npz"
+    examples.keep(path, table, found)
+    with np.load(path, allow_pickle=False) as kept:
+        assert kept["arm"].tolist() == ["perfect", "wrong"]
+        place = kept["image_id"].tolist().index("three")
+        dense = np.unpackbits(kept["dense"], axis=-1)[..., : kept["shape"][1]].astype(bool)
+    assert dense.shape[2:] == (4, 6)
+    np.testing.assert_array_equal(dense[0, place], images.masks["dense"][2])
+    assert not dense[1, place].any()
+
+
+def test_arms_that_were_not_trained_are_named(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("MAMMO_CACHE", str(tmp_path))
+    options = argparse.Namespace(study="losses", out=tmp_path / "out")
+    assert examples.main(options) == 1
+    said = capsys.readouterr().err
+    assert said.startswith("no trained weights of bce_dice, hybrid_density, bce, dice, focal, tversky in ")
+    assert not list((tmp_path / "out").iterdir())
