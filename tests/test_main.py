@@ -34,7 +34,7 @@ def test_every_command_explains_itself(name, capsys):
 
 def test_a_wrong_command_gets_the_list_of_right_ones(capsys):
     with pytest.raises(SystemExit) as end:
-        main(["train"])
+        main(["tarin"])
     assert end.value.code == 2
     message = capsys.readouterr().err
     assert all(name in message for name in COMMANDS)
