@@ -25,6 +25,7 @@ METRICS = (
     "density_lower",
     "density_upper",
 )
+LEAST = 10  # women of a split: two are then held out, the least that an interval can be drawn from
 
 
 class Part(NamedTuple):
@@ -43,21 +44,21 @@ def parts(table: pd.DataFrame, rows: np.ndarray, *, folds: int, seed: int) -> li
     Raises ``ValueError`` for one fold and for fewer women than parts.
     """
     known = table.iloc[rows].reset_index(drop=True)
-    names = [f"fold_{k}" for k in range(folds)] if folds else list(splits.FRACTIONS)
     women = known["group"].nunique()
     if folds == 1 or folds < 0:
         raise ValueError(f"{folds} folds leave nothing to train on; give 2 or more, or 0 for one split")
-    # Two women are the least that an interval can be drawn from.
-    least = folds if folds else 10
-    if women < max(least, 2):
-        remedy = (
-            f"give fewer folds, {women} at most"
-            if folds
-            else f"use folds, e.g. --folds {min(max(women, 2), 5)}"
-        )
+    if women < 2:
         raise ValueError(
-            f"{women} labelled women are too few for {'folds' * bool(folds) or 'a split'}; {remedy}"
+            f"{women} labelled women: one must be left out, and an interval needs two; label more"
         )
+    if folds and women < folds:
+        raise ValueError(f"{women} labelled women are too few for {folds} folds; give {women} at most")
+    if not folds and women < LEAST:
+        raise ValueError(
+            f"{women} labelled women are too few for a split; leave each out once instead, with "
+            f"--folds {min(women, 5)}"
+        )
+    names = [f"fold_{k}" for k in range(folds)] if folds else list(splits.FRACTIONS)
     mixed = ["density"] if known["density"].notna().all() else []
     shares = {name: 1 / folds for name in names} if folds else splits.FRACTIONS
     split = splits.split(known, stratify=mixed, fractions=shares, seed=seed)["split"].to_numpy(str)

@@ -198,9 +198,9 @@ def test_a_killed_run_ends_with_the_weights_of_one_left_alone(films, tmp_path):
         (["--label", "dense=192", "--label", "breast=7"], "'breast' is empty in all 12 images"),
         (["--label", "gland=192"], "unknown mask 'gland'; choose one of: breast, dense"),
         ([*LABELS, "--target", "lesion"], "unknown mask 'lesion'; choose one of: breast, dense, foreground"),
-        ([*LABELS, "--folds", "4"], "3 labelled women are too few for folds; give fewer folds, 3 at most"),
+        ([*LABELS, "--folds", "4"], "3 labelled women are too few for 4 folds; give 3 at most"),
         ([*LABELS, "--folds", "1"], "1 folds leave nothing to train on"),
-        (LABELS, "3 labelled women are too few for a split; use folds, e.g. --folds 3"),
+        (LABELS, "3 labelled women are too few for a split; .* with --folds 3"),
         ([*LABELS, "--folds", "3", "--from", "nowhere.safetensors"], r"nowhere\.safetensors: no such file"),
         ([*LABELS, "--folds", "3", "--lam", "2"], "--loss bce_dice has none"),
         ([*LABELS, "--folds", "3", "--epochs", "0"], "nothing to train on: .* 0 epochs"),
@@ -229,6 +229,17 @@ def test_weights_of_another_network_are_refused_in_a_few_lines(films, tmp_path, 
     said = capsys.readouterr().err
     assert f"it must come from a training of {MODEL}" in said
     assert len(said.splitlines()) < 10
+
+
+def test_one_woman_is_too_few_for_anything(films, tmp_path, capsys):
+    for folder in ("images", "labels"):
+        (tmp_path / folder).mkdir()
+        for file in sorted((films / folder).iterdir())[:4]:
+            (tmp_path / folder / file.name).write_bytes(file.read_bytes())
+    (tmp_path / "images.csv").write_bytes((films / "images.csv").read_bytes())
+    for options in (LABELS, [*LABELS, "--folds", "2"]):
+        assert train("folder", tmp_path, tmp_path / "run", *options) == 1
+        assert "1 labelled women: one must be left out" in capsys.readouterr().err
 
 
 def test_labels_are_refused_where_the_data_set_has_masks(phantom, tmp_path, capsys):
