@@ -175,3 +175,37 @@ def e03_paired_interval(answer: Callable) -> None:
     cases = [((first, second), np.array([0.03, -0.019683, 0.079683])), ((first, first), np.zeros(3))]
     hint = "take the differences first; their standard deviation (ddof=1) over √n, times the t-quantile 0.975"
     function("paired_interval", answer, cases, hint=hint, atol=1e-5)
+
+
+def e06_tversky(answer: Callable) -> None:
+    """Notebook 06: Tversky of probabilities, with one pixel of smoothing."""
+    probability, target = np.array([[0.8, 0.4], [0.6, 0.0]]), np.array([[1, 1], [0, 0]])
+    cases = [
+        ((probability, target, 0.5, 0.5), 1 - 2.2 / 2.9),
+        ((probability, target, 0.3, 0.7), 1 - 2.2 / 2.94),
+        ((probability, target, 0.7, 0.3), 1 - 2.2 / 2.86),
+        ((0 * probability, 0 * target, 0.3, 0.7), 0.0),
+    ]
+    hint = "sum p·t (hits), p·(1 - t) weighted by alpha and (1 - p)·t weighted by beta; add 1 above and below"
+    function("tversky", answer, cases, hint=hint)
+
+
+def e06_soft_density(answer: Callable) -> None:
+    """Notebook 06: percent density from summed probabilities."""
+    probability = np.array([[1.0, 0.5, 0.2], [0.3, 0.0, 0.9]])
+    breast = np.array([[1, 1, 1], [1, 0, 0]], bool)  # the 0.9 lies outside
+    cases = [((probability, breast), 50.0), ((probability, np.ones((2, 3), bool)), 100 * 2.9 / 6)]
+    hint = "sum the probabilities inside the breast, divide by its pixels, times 100; no threshold"
+    function("soft_density", answer, cases, hint=hint)
+
+
+def e06_unbiased_cut(answer: Callable) -> None:
+    """Notebook 06: the cut of the probability whose percent density has the smallest bias."""
+    ramp = np.broadcast_to((np.arange(20) + 0.5) / 20, (2, 1, 20))
+    breast = np.ones(ramp.shape, bool)
+    cuts = np.array([0.2, 0.4, 0.6, 0.8])
+    # 35 and 45 % dense: from 0.6 on 40 % are called, too many in one image and too few in the other.
+    target = np.stack([ramp[0] > 0.65, ramp[1] > 0.55])
+    cases = [((ramp, target, breast, cuts), 0.6), ((ramp, ramp > 0.2, breast, cuts), 0.2)]
+    hint = "for each cut the mean over the images of called minus true percent density; take the nearest to 0"
+    function("unbiased_cut", answer, cases, hint=hint)

@@ -111,3 +111,34 @@ def test_the_area_ratio_of_notebook_03_is_sensitivity_over_precision(capsys):
     right, wrong = capsys.readouterr().out.splitlines()
     assert right == "right: area_ratio"
     assert wrong.startswith("not yet")
+
+
+def tversky(p, t, alpha, beta):
+    return 1 - ((p * t).sum() + 1) / ((p * t + alpha * p * (1 - t) + beta * (1 - p) * t).sum() + 1)
+
+
+def soft_density(p, breast):
+    return 100 * p[breast].mean()
+
+
+def unbiased_cut(p, t, breast, cuts):
+    return cuts[np.argmin([abs(((p >= cut) * 1.0 - t)[breast].mean()) for cut in cuts])]
+
+
+@pytest.mark.parametrize(
+    ("check", "right", "wrong"),
+    [
+        (checks.e06_tversky, tversky, lambda p, t, alpha, beta: tversky(p, t, beta, alpha)),
+        (checks.e06_tversky, tversky, lambda p, t, alpha, beta: tversky(p, t, 0.5, 0.5)),
+        (checks.e06_soft_density, soft_density, lambda p, breast: 100 * p.sum() / breast.sum()),
+        (checks.e06_soft_density, soft_density, lambda p, breast: soft_density(1.0 * (p >= 0.5), breast)),
+        (checks.e06_unbiased_cut, unbiased_cut, lambda p, t, breast, cuts: cuts[1]),
+        (checks.e06_unbiased_cut, unbiased_cut, lambda p, t, breast, cuts: 0.6),
+    ],
+)
+def test_checks_of_the_losses_tell_right_from_wrong(check, right, wrong, capsys):
+    check(right)
+    check(wrong)
+    first, second = capsys.readouterr().out.splitlines()
+    assert first.startswith("right: ")
+    assert second.startswith("not yet: ")

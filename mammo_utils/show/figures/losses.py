@@ -71,6 +71,21 @@ def surfaces(grids: Mapping[str, np.ndarray], *, spacing: float, reach: float = 
     return figure
 
 
+def confidence(table: Mapping[str, pd.DataFrame]) -> Figure:
+    """Each loss over how sure a prediction is, a panel a case.
+
+    ``table`` {title: rows of `losses_cases.values`, index the probability one pixel inside the border}.
+    """
+    figure, axes = new(1, len(table), size=(4.6 * len(table), 3.4))
+    for ax, (title, rows) in zip(axes.flat, table.items(), strict=True):
+        for name in rows.columns:
+            ax.plot(rows.index, rows[name], color=COLOURS[name], lw=2, label=NAMES[name])
+        ax.set_title(title, fontsize=9, fontweight="bold", color=INK)
+        ax.set(xlabel="probability one pixel inside the predicted border", ylabel="loss", ylim=(0, None))
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=6, frameon=False)
+    return figure
+
+
 def playground(view: View, threshold: float, size: float, shift: float) -> Figure:
     """A blurred and shifted guess at dense tissue of a chosen size, its six losses and its percent density.
 

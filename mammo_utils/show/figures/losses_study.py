@@ -155,11 +155,16 @@ def weights(table: pd.DataFrame) -> Figure:
     return figure
 
 
-def pairs(table: pd.DataFrame, metric: str, *, lam: float, target: str = "reader_A") -> pd.Series:
-    """`hybrid_density` with the weight ``lam`` minus `bce_dice` for each seed that both have run."""
+def pairs(
+    table: pd.DataFrame, metric: str, *, lam: float, rival: str = "", target: str = "reader_A"
+) -> pd.Series:
+    """`hybrid_density` with the weight ``lam`` minus `bce_dice` for each seed that both have run.
+
+    ``rival``: the metric of `bce_dice` where it is another one, such as ``mae_tuned``.
+    """
     table = table[table["target"] == target]
     hybrid = table[(table["loss"] == "hybrid_density") & (table["lam"] == lam)].set_index("seed")[metric]
-    return (hybrid - table[table["loss"] == "bce_dice"].set_index("seed")[metric]).dropna()
+    return (hybrid - table[table["loss"] == "bce_dice"].set_index("seed")[rival or metric]).dropna()
 
 
 def contrast(found: Mapping[str, tuple[pd.Series, Interval, float, str]]) -> Figure:

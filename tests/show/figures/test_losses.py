@@ -98,6 +98,19 @@ def test_landscape_is_lowest_without_an_error_but_for_tversky(view):
     assert grids["dice"][2, 4] != grids["dice"][4, 2]
 
 
+def test_to_be_sure_and_wrong_costs_cross_entropy_more_and_dice_less(view):
+    target, breast = view.dense_mask, view.breast_mask
+    right, wrong = cases.surer(target, breast), cases.surer(target, breast, shift=4)
+    assert right.index.is_monotonic_increasing
+    assert (right.iloc[-1] < right.iloc[0]).all()
+    assert wrong["bce"].iloc[-1] > 2 * wrong["bce"].min()
+    assert wrong["dice"].iloc[-1] < wrong["dice"].iloc[0]
+    one_pixel = cases.guess(disc(10), disc(19), blur=1 / 0.2)[20, 29]
+    assert cases.surer(disc(10), disc(19)).index[0] == pytest.approx(one_pixel, abs=0.05)
+    drawn = figures.confidence({"right": right, "wrong": wrong}).axes[1].lines[0]
+    np.testing.assert_allclose(drawn.get_ydata(), wrong["bce"])
+
+
 def test_pushes_are_minus_the_slope_of_the_loss(view):
     target, breast = view.dense_mask, view.breast_mask
     probability = cases.guess(target, breast, grow=2, shift=2, blur=2)

@@ -50,6 +50,8 @@ def test_pairs_are_by_seed_and_of_the_fixed_weight(table):
     found = figures.pairs(table.sample(frac=1, random_state=0), "mae", lam=1)
     np.testing.assert_allclose(found.sort_index(), -2 + 0.1 * np.arange(4))
     assert list(found.sort_index().index) == [0, 1, 2, 3]  # the fifth seed has no partner
+    against = figures.pairs(table, "mae", lam=1, rival="mae_tuned")
+    np.testing.assert_allclose(against.sort_index(), 1 + 0.2 * np.arange(4))
 
 
 def test_limits_of_agreement_by_hand(images):
