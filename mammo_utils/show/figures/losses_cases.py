@@ -57,7 +57,7 @@ def values(probability, target, breast, **options) -> pd.Series:
     logit, target, breast = (
         torch.as_tensor(np.asarray(x, np.float32))[None, None] for x in (probability, target, breast)
     )
-    logit = torch.logit(logit, eps=1e-5)
+    logit = torch.logit(logit, eps=1e-7)
     own = {"hybrid_density": options}
     found = {n: losses.LOSSES[n](logit, target, breast=breast, **own.get(n, {})) for n in NAMES}
     return pd.Series({name: float(value) for name, value in found.items()})
@@ -116,7 +116,7 @@ def pushes(probability, target, breast) -> dict[str, np.ndarray]:
     )
     result = {}
     for name in NAMES:
-        leaf = torch.logit(logit, eps=1e-5).requires_grad_()
+        leaf = torch.logit(logit, eps=1e-7).requires_grad_()
         losses.LOSSES[name](leaf, target, breast=breast).backward()
         result[name] = -leaf.grad[0, 0].numpy()
     return result

@@ -64,7 +64,7 @@ def test_a_guess_is_moved_and_grown_by_as_much_as_asked():
 def test_values_are_those_of_the_losses(view):
     probability = cases.guess(view.dense_mask, view.breast_mask, grow=2)
     found = cases.values(probability, view.dense_mask, view.breast_mask, lam=4)
-    p, t = probability.clip(1e-5, 1 - 1e-5).astype(float), view.dense_mask
+    p, t = probability.clip(1e-7, 1 - 1e-7).astype(float), view.dense_mask
     bce = -np.where(t, np.log(p), np.log(1 - p)).mean()
     dice = 1 - (2 * p[t].sum() + 1) / (p.sum() + t.sum() + 1)
     inside = view.breast_mask
@@ -116,9 +116,9 @@ def test_pushes_are_minus_the_slope_of_the_loss(view):
     probability = cases.guess(target, breast, grow=2, shift=2, blur=2)
     found = cases.pushes(probability, target, breast)
     # Cross-entropy in closed form; the others by a step at two pixels.
-    clipped = probability.clip(1e-5, 1 - 1e-5)
+    clipped = probability.clip(1e-7, 1 - 1e-7)
     np.testing.assert_allclose(found["bce"], (target - clipped) / target.size, atol=1e-7)
-    logit = torch.logit(torch.tensor(probability)[None, None].double(), eps=1e-5)
+    logit = torch.logit(torch.tensor(probability)[None, None].double(), eps=1e-7)
     masks = [torch.tensor(mask)[None, None].double() for mask in (target, breast)]
     for name in cases.NAMES:
         for place in (np.argwhere(target & (probability < 0.7))[0], np.argwhere(~target & breast)[0]):
