@@ -162,6 +162,12 @@ def e03_attention(answer: Callable) -> None:
     function("attention", answer, cases, hint=hint)
 
 
+def e03_growth(answer: Sequence[float]) -> None:
+    """Notebook 03: growth of both when the image's sides double."""
+    hint = "there are four times as many pixels, and four times as many tokens; which of them enters squared?"
+    compare("growth", answer, (4, 16), hint=hint)
+
+
 def e03_area_ratio(answer: Callable) -> None:
     """Notebook 03: predicted over true area from sensitivity and precision."""
     cases = [((0.8, 0.8), 1.0), ((0.9, 0.6), 1.5), ((0.5, 1.0), 0.5)]

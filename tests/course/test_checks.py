@@ -90,10 +90,14 @@ def test_operations_of_notebook_03_are_those_that_torch_counts(capsys):
 
     checks.e03_convolution(convolution)
     checks.e03_attention(attention)
+    doubled = convolution(64, 64, 8, 8, 3) / convolution(32, 32, 8, 8, 3), attention(64, 8) / attention(16, 8)
+    checks.e03_growth(doubled)
+    checks.e03_growth((16, 4))
     checks.e03_convolution(lambda h, w, inside, outside, k: h * w * inside * outside * k * k)
     checks.e03_attention(lambda tokens, width: 4 * tokens * width)
-    first, second, *wrong = capsys.readouterr().out.splitlines()
-    assert (first, second) == ("right: convolution", "right: attention")
+    lines = capsys.readouterr().out.splitlines()
+    right, wrong = lines[:3], lines[3:]
+    assert right == ["right: convolution", "right: attention", "right: growth"]
     assert all(line.startswith("not yet") for line in wrong)
 
 

@@ -127,7 +127,7 @@ def fields(rows: Mapping[str, Mapping[str, np.ndarray]], *, floor: float = 1e-3)
     Shades are logarithmic, from ``floor`` of the maximum on; the circle holds half of the field.
     """
     columns = list(next(iter(rows.values())))
-    figure, axes = new(len(rows), len(columns), size=(1.75 * len(columns), 2.2 * len(rows) + 0.5))
+    figure, axes = new(len(rows), len(columns), size=(1.55 * len(columns) + 1.2, 2.15 * len(rows) + 0.3))
     for number, (row, found) in enumerate(rows.items()):
         line = axes[number]
         for ax, name in zip(line, columns, strict=True):
@@ -140,7 +140,7 @@ def fields(rows: Mapping[str, Mapping[str, np.ndarray]], *, floor: float = 1e-3)
             ax.add_patch(Circle((width // 2, height // 2), radius, fill=False, color="white", lw=1.2))
             ax.set(xticks=[], yticks=[], xlabel=f"radius {radius:.0f} px")
             if number == 0:
-                ax.set_title(short(name) if name in MODELS else name)
+                ax.set_title(short(name) if name in MODELS else name, fontsize=9)
         line[0].set_ylabel(row)
     bar = figure.colorbar(shown, ax=axes, shrink=0.7, ticks=range(round(np.log10(floor)), 1))
     bar.ax.set_yticklabels([f"{10.0**tick:g}" for tick in bar.get_ticks()])
@@ -153,12 +153,11 @@ def time_against_operations(costs, milliseconds: Mapping[str, float]) -> Figure:
 
     ``costs``: a table with a row each network and the column ``flops``.
     """
-    figure, axes = new(1, 1, size=(5.6, 3.1))
+    figure, axes = new(1, 1, size=(7, 3))
     ax = axes[0, 0]
     for name, flops in costs["flops"].items():
-        ax.plot(flops / 1e6, milliseconds[name], "o", ms=8, color=COLOURS[name])
-        ax.annotate(short(name), (flops / 1e6, milliseconds[name]), (7, 5), textcoords="offset points")
+        ax.plot(flops / 1e6, milliseconds[name], "o", ms=8, color=COLOURS[name], label=short(name))
     ax.set(xscale="log", xlabel="million operations an image", ylabel="milliseconds an image")
     ax.set(ylim=(0, 1.25 * max(milliseconds.values())))
-    ax.set_xlim(0.7 * costs["flops"].min() / 1e6, 2.6 * costs["flops"].max() / 1e6)
+    figure.legend(loc="outside right center", frameon=False)
     return figure
