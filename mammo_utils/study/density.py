@@ -6,7 +6,6 @@ import math
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import torch
 from safetensors.torch import save_file
 
@@ -15,7 +14,7 @@ from mammo_utils.data.batches import Batches
 from mammo_utils.evaluation import segmentation as evaluation
 from mammo_utils.evaluation.calibration import expected_calibration_error
 from mammo_utils.models.segmentation import build
-from mammo_utils.study.phantoms import DRAW, WOMEN, draw, women
+from mammo_utils.study.phantoms import DRAW, WOMEN, draw, judged, women
 from mammo_utils.synth.breast import VERSION
 from mammo_utils.training import tasks
 from mammo_utils.training.loop import fit
@@ -91,18 +90,15 @@ def trained(settings: dict, seed: int) -> tuple:
     return model, history, held, unseen, tuned(tasks.predict(model, own, precision="auto"))
 
 
-def control(images, fit: np.ndarray, rows: np.ndarray, *, budget: int) -> pd.Series:
-    """Dice of the U-Net trained on the rows ``fit``, on ``rows``: what `phantoms.controls` says of others."""
-    settings = arm(budget=budget)
+def control(images, fit: np.ndarray, rows: np.ndarray, *, budget: int) -> dict[str, float]:
+    """The U-Net trained on the rows ``fit`` and scored on ``rows``, as `phantoms.controls` scores others."""
+    settings = arm(budget=budget, lr=1e-2)
     torch.manual_seed(0)
     model = build(settings["model"], size=images.images.shape[1:])
     learn(model, images, fit, seed=0, **{name: settings[name] for name in LEARNING})
-    batches = Batches(images, rows, batch_size=64, device=profile.device())
-    found = tasks.predict(model, batches, precision="auto").dense >= 0.5
-    against = {"truth": "dense", "reader A": "reader_A"}
-    return pd.Series(
-        {f"Dice with {n}": evaluation.dice(found, images.masks[m][rows]).mean() for n, m in against.items()}
-    )
+    batches = Batches(images, rows, target="dense", batch_size=64, device=profile.device())
+    found = tasks.predict(model, batches, precision="auto")
+    return judged(found.dense >= 0.5, found.target, images.masks["reader_A"][rows], found.breast_target)
 
 
 LEARNING = ("target", "loss", "lam", "budget", "lr")  # settings that `learn` takes

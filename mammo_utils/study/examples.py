@@ -2,7 +2,7 @@
 
 The first run of every arm keeps its weights; from these come the percent density of each test image
 (``NAME_images.csv``) and, for architectures, the masks of the images that some arm judges worst
-(``architectures_masks.npz``), which the figures draw.
+(``architectures_masks.npz``) and the controls on the test women (``controls.csv``), which the figures draw.
 """
 
 from __future__ import annotations
@@ -10,6 +10,18 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from safetensors.torch import load_file
+
+from mammo_utils import profile
+from mammo_utils.data.batches import Batches
+from mammo_utils.evaluation import segmentation as evaluation
+from mammo_utils.models.segmentation import build
+from mammo_utils.study import architectures, density, grid, losses, phantoms, provenance
+from mammo_utils.synth.breast import VERSION
+from mammo_utils.training import tasks
 
 WOMEN = 100  # test women whose images are listed
 
@@ -21,13 +33,10 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(options: argparse.Namespace) -> int:
     """Write the files; 1 if an arm was not trained here."""
-    from mammo_utils.study import architectures, grid, losses
-    from mammo_utils.study.density import arm
-
     if options.study == "losses":
         arms = {loss: losses.loss_arm(loss) for loss in losses.RATES}
     else:
-        arms = {name: arm(model=name, lr=rate) for name, rate in architectures.RATES.items()}
+        arms = {name: density.arm(model=name, lr=rate) for name, rate in architectures.RATES.items()}
     folder = options.out or grid.table_of(losses.STUDY).parent
     folder.mkdir(parents=True, exist_ok=True)
     try:
@@ -36,9 +45,14 @@ def main(options: argparse.Namespace) -> int:
         print(error, file=sys.stderr)
         return 1
     table = listed(images, found)
-    table.to_csv(folder / f"{options.study}_images.csv", index=False, float_format="%.5g")
+    made = {"phantom": VERSION, "commit": provenance.commit()}
+    table.assign(**made).to_csv(folder / f"{options.study}_images.csv", index=False, float_format="%.5g")
     if options.study == "architectures":
         keep(folder / "architectures_masks.npz", table, found)
+        train = phantoms.women("train", size=images.images.shape[1])
+        learnt, rows = phantoms.draw(train, 0, phantoms.DRAW), np.arange(len(images))
+        controls = phantoms.controls(train, learnt, rows, scored=images)
+        controls.assign(**made).rename_axis("control").to_csv(folder / "controls.csv")
     return 0
 
 
@@ -47,14 +61,6 @@ def predictions(arms: dict[str, dict]) -> tuple:
 
     Raises ``FileNotFoundError`` if an arm's weights are not in the cache folder.
     """
-    from safetensors.torch import load_file
-
-    from mammo_utils import profile
-    from mammo_utils.data.batches import Batches
-    from mammo_utils.models.segmentation import build
-    from mammo_utils.study import density, phantoms
-    from mammo_utils.training import tasks
-
     missing = [name for name, settings in arms.items() if not density.kept(settings).is_file()]
     if missing:
         raise FileNotFoundError(
@@ -75,11 +81,6 @@ def predictions(arms: dict[str, dict]) -> tuple:
 
 def listed(images, found: dict):
     """A row for each arm and image: percent densities in points (truth, readers, predicted) and Dice."""
-    import pandas as pd
-
-    from mammo_utils.evaluation import segmentation as evaluation
-    from mammo_utils.study.density import amounts
-
     tables = []
     for name, masks in found.items():
         of, breast = images.table.iloc[masks.row], masks.breast_target
@@ -92,7 +93,7 @@ def listed(images, found: dict):
                     "density": of["density"].to_numpy(str),
                     "truth": evaluation.percent_density(masks.target, breast),
                     **{r: evaluation.percent_density(mask, breast) for r, mask in readers.items()},
-                    "predicted": amounts(masks),
+                    "predicted": density.amounts(masks),
                     "dice": evaluation.dice(masks.dense >= 0.5, masks.target),
                 }
             )
@@ -113,8 +114,6 @@ def worst(table) -> list[str]:
 
 def keep(path: Path, table, found: dict) -> None:
     """Write the masks of the `worst` images: ``dense`` and ``breast`` (arm, image, H, W), bits packed."""
-    import numpy as np
-
     chosen = worst(table)
     (first, *_) = found.values()
     names = table.loc[table["arm"] == table["arm"].iloc[0], "image_id"].tolist()

@@ -84,8 +84,7 @@ def _controls(images: ImageCache, unet: int) -> pd.DataFrame:
     fit, rows = np.flatnonzero(fitting), np.flatnonzero(~fitting)
     table = phantoms.controls(images, fit, rows)
     if unet:
-        learnt = density.control(images, fit, rows, budget=unet)
-        table.loc[f"U-Net, {len(fit)} labels"] = learnt.round(3)
+        table.loc[f"U-Net, {len(fit)} labels"] = density.control(images, fit, rows, budget=unet)
     return table
 
 

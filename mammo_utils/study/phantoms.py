@@ -8,7 +8,7 @@ import pandas as pd
 from mammo_utils import profile
 from mammo_utils.data import cache, catalogs
 from mammo_utils.data.lock import locked
-from mammo_utils.evaluation.segmentation import dice
+from mammo_utils.evaluation.segmentation import dice, percent_density
 from mammo_utils.synth import breast, exams
 
 # Women of a cohort that a study uses.  Ten runs learn from ten disjoint draws of DRAW women of `train`.
@@ -44,34 +44,45 @@ def draw(images: cache.ImageCache, first: int, count: int) -> np.ndarray:
     return np.flatnonzero(np.isin(images.table["group"].to_numpy(str), names))
 
 
-def controls(images: cache.ImageCache, fit: np.ndarray, rows: np.ndarray) -> pd.DataFrame:
-    """Dice that needs no network, on ``rows``, with the truth and with reader A.
+def controls(images, fit: np.ndarray, rows: np.ndarray, *, scored=None) -> pd.DataFrame:
+    """What needs no network, on ``rows``: Dice with the truth and with reader A, and error of the density.
 
     A fitted intensity threshold (one for all women, inside the breast), a mean shape for each view, both
-    fitted on the rows ``fit`` and on reader A as a network is, and the two readers themselves.
+    fitted on the rows ``fit`` and on reader A as a network is, and the two readers themselves.  ``rows`` are
+    of the cache ``scored`` if there is one, else of ``images`` like ``fit``.  The last column is the mean
+    absolute error of percent density in points.
     """
-    masks = images.masks
+    scored = images if scored is None else scored
+    own, held, breast = images.masks, scored.masks, scored.masks["breast"][rows]
+    reader = own["reader_A"][fit]
 
-    def inside(level: float, chosen: np.ndarray) -> np.ndarray:
-        return (images.images[chosen] > level * 65535) & masks["breast"][chosen]
+    def above(level: float, cache, chosen: np.ndarray) -> np.ndarray:
+        return (cache.images[chosen] > level * 65535) & cache.masks["breast"][chosen]
 
-    level = LEVELS[np.argmax([dice(inside(x, fit), masks["reader_A"][fit]).mean() for x in LEVELS])]
-    shape, view = np.zeros(masks["breast"][rows].shape, bool), images.table["view"].to_numpy(str)
-    for name in np.unique(view[rows]):
-        own, held = fit[view[fit] == name], view[rows] == name
-        mean = masks["reader_A"][own].mean(0)
+    level = LEVELS[np.argmax([dice(above(x, images, fit), reader).mean() for x in LEVELS])]
+    shape, views = np.zeros(breast.shape, bool), images.table["view"].to_numpy(str)[fit]
+    for view in np.unique(views):
+        same = views == view
+        inside, wanted = own["breast"][fit[same]], reader[same]
+        mean = wanted.mean(0)
         candidates = mean > np.quantile(mean[mean > 0], np.linspace(0, 0.98, 50))[:, None, None]
-        found = [dice(c & masks["breast"][own], masks["reader_A"][own]).mean() for c in candidates]
-        shape[held] = candidates[np.argmax(found)] & masks["breast"][rows[held]]
+        best = candidates[np.argmax([dice(one & inside, wanted).mean() for one in candidates])]
+        shape[scored.table["view"].to_numpy(str)[rows] == view] = best
+    truth, first = held["dense"][rows], held["reader_A"][rows]
     predictions = {
-        f"intensity threshold {level:.2f}": inside(level, rows),
-        "mean shape": shape,
-        "reader A": masks["reader_A"][rows],
-        "reader B": masks["reader_B"][rows],
+        f"intensity threshold {level:.2f}": above(level, scored, rows),
+        "mean shape": shape & breast,
+        "reader A": first,
+        "reader B": held["reader_B"][rows],
     }
-    against = {"truth": masks["dense"][rows], "reader A": masks["reader_A"][rows]}
-    table = {
-        name: {f"Dice with {other}": dice(mask, wanted).mean() for other, wanted in against.items()}
-        for name, mask in predictions.items()
+    return pd.DataFrame({name: judged(mask, truth, first, breast) for name, mask in predictions.items()}).T
+
+
+def judged(mask: np.ndarray, truth: np.ndarray, reader: np.ndarray, breast: np.ndarray) -> dict[str, float]:
+    """The columns of `controls` for one prediction; all (N, H, W) bool."""
+    error = percent_density(mask, breast) - percent_density(truth, breast)
+    return {
+        "Dice with truth": dice(mask, truth).mean().round(3),
+        "Dice with reader A": dice(mask, reader).mean().round(3),
+        "density MAE": np.nanmean(np.abs(error)).round(2),
     }
-    return pd.DataFrame(table).T.round(3)

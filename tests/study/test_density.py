@@ -32,6 +32,16 @@ def test_controls_know_the_readers_and_cannot_beat_them(eight):
     wanted = np.mean([1.0 if t == 0 else 2 * o / t for o, t in zip(both, total, strict=True)])
     assert table.loc["reader B", "Dice with reader A"] == pytest.approx(wanted, abs=5e-4)
     assert (table.iloc[:2]["Dice with reader A"] < wanted).all()
+    truth, area = masks["dense"][rows].sum((1, 2)), masks["breast"][rows].sum((1, 2))
+    error = 100 * np.abs((b.sum((1, 2)) - truth) / area).mean()
+    assert table.loc["reader B", "density MAE"] == pytest.approx(error, abs=0.3)  # readers leave the breast
+
+
+def test_controls_may_be_scored_on_another_cache(eight):
+    one, other = (phantoms.draw(eight, first, 4) for first in (0, 4))
+    half = Arrays(eight.images[other], {n: m[other] for n, m in eight.masks.items()}, eight.table.iloc[other])
+    moved = phantoms.controls(eight, one, np.arange(16), scored=half)
+    assert moved.equals(phantoms.controls(eight, one, other))
 
 
 def found(eight, dense, breast):
