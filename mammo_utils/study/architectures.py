@@ -7,7 +7,7 @@ in ``architectures_tuning``.
 
 from __future__ import annotations
 
-from mammo_utils.study.density import RUN, arm, trials
+from mammo_utils.study.density import RUN, TOLERANCE, arm, trials
 from mammo_utils.study.grid import Study
 
 LABELS = (256, 8, 64)  # labelled images, four a woman
@@ -21,7 +21,11 @@ RATES = {
 }
 
 TUNING = Study(
-    "architectures_tuning", RUN, [settings for name in RATES for settings in trials(model=name)], seeds=[0]
+    "architectures_tuning",
+    RUN,
+    [settings for name in RATES for settings in trials(model=name)],
+    seeds=[0],
+    tolerance=TOLERANCE,
 )
 DECISIVE = Study(
     "architectures_decisive",
@@ -33,10 +37,12 @@ DECISIVE = Study(
     ],
     seeds=range(10),
     result="architectures",
+    tolerance=TOLERANCE,
 )
 STUDY = Study(
     "architectures",
     RUN,
     [arm(model=name, labels=labels, lr=rate) for labels in LABELS for name, rate in RATES.items()],
     seeds=range(3),
+    tolerance=TOLERANCE,
 )

@@ -170,9 +170,16 @@ def by_threshold(images, settings) -> pd.DataFrame:
 
 
 def per_image(table: pd.DataFrame) -> pd.DataFrame:
-    """Mean over the seeds: rows ``image``, columns (metric, arm) of ``dice``, ``mae`` and ``bias``."""
+    """Mean over the seeds that every arm has: rows ``image``, columns (metric, arm) of ``dice``, ``mae`` and
+    ``bias``.
+
+    Raises ``ValueError`` if no seed has all arms.
+    """
+    whole = table.groupby("seed")["arm"].transform(lambda arms: set(arms) >= set(ARMS))
+    if not whole.any():
+        raise ValueError(f"no seed has all arms yet: {', '.join(ARMS)}")
     error = table["density"] - table["density_label"]
-    found = table.assign(mae=error.abs(), bias=error)
+    found = table.assign(mae=error.abs(), bias=error)[whole]
     return found.pivot_table(index="image", columns="arm", values=["dice", "mae", "bias"], aggfunc="mean")
 
 

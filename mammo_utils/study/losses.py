@@ -7,7 +7,7 @@ fill one table.  Rates were chosen by the highest Dice with reader A in ``losses
 
 from __future__ import annotations
 
-from mammo_utils.study.density import RUN, arm, trials
+from mammo_utils.study.density import RUN, TOLERANCE, arm, trials
 from mammo_utils.study.grid import Study
 
 LAM = 1.0  # weight of the density term, fixed before the study; the others are swept beside it
@@ -30,6 +30,7 @@ TUNING = Study(
         for settings in trials(loss=loss, lam=LAM if loss == "hybrid_density" else None)
     ],
     seeds=[0],
+    tolerance=TOLERANCE,
 )
 DECISIVE = Study(
     "losses_decisive",
@@ -37,9 +38,14 @@ DECISIVE = Study(
     [loss_arm(loss) for loss in ("bce_dice", "hybrid_density")],
     seeds=range(10),
     result="losses",
+    tolerance=TOLERANCE,
 )
 STUDY = Study(
-    "losses", RUN, [loss_arm(loss, target=target) for target in TARGETS for loss in RATES], seeds=range(3)
+    "losses",
+    RUN,
+    [loss_arm(loss, target=target) for target in TARGETS for loss in RATES],
+    seeds=range(3),
+    tolerance=TOLERANCE,
 )
 WEIGHT = Study(
     "losses_weight",
@@ -47,4 +53,5 @@ WEIGHT = Study(
     [loss_arm("hybrid_density", lam=lam) for lam in WEIGHTS],
     seeds=range(3),
     result="losses",
+    tolerance=TOLERANCE,
 )

@@ -1,0 +1,76 @@
+"""The result tables that come with the package: rates chosen by rule, rows that can be repeated."""
+
+import pandas as pd
+import pytest
+
+from mammo_utils import profile
+from mammo_utils.study import architectures, grid, losses
+
+TABLES = sorted({grid.find(name).result or name for name in grid.STUDIES})
+
+
+def table(name):
+    return grid.read(profile.shipped(f"results/{name}.csv"))
+
+
+@pytest.mark.parametrize(
+    ("name", "arm", "rates"),
+    [
+        ("losses_tuning", "loss", losses.RATES),
+        ("architectures_tuning", "model", architectures.RATES),
+    ],
+)
+def test_every_arm_has_the_rate_with_the_best_overlap_of_as_many_trials(name, arm, rates):
+    trials = table(name)
+    assert trials.groupby(arm)["lr"].nunique().eq(4).all()
+    best = trials.loc[trials.groupby(arm)["dice_a"].idxmax()].set_index(arm)["lr"]
+    assert best.to_dict() == rates
+    assert set(trials["cohort"]) == {"develop"}
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_a_table_is_of_this_phantom_and_of_committed_code(name):
+    rows = table(name)
+    assert not rows["commit"].str.contains("dirty|unknown").any()
+    assert rows["seconds"].gt(0).all()
+
+
+def test_both_arms_of_a_decisive_contrast_have_the_same_ten_seeds():
+    for study in (losses.DECISIVE, architectures.DECISIVE):
+        rows = table(study.result)
+        for settings in study.settings:
+            own = rows.copy()
+            for key, value in settings.items():
+                own = own[own[key].isna() if value is None else own[key] == value]
+            assert sorted(own["seed"])[:10] == list(range(10)), settings
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MAMMO_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", TABLES)
+def test_the_cheapest_row_of_a_table_can_be_repeated(name, cache):
+    rows = table(name)
+    studies = [study for study in map(grid.find, grid.STUDIES) if (study.result or study.name) == name]
+    tried = []
+    for number in rows["seconds"].sort_values().index:
+        for study in studies:
+            try:
+                both = grid.again(study, int(number))
+            except ValueError as error:  # a row of another study with the same table
+                tried.append(str(error))
+                continue
+            assert both["agrees"].all(), f"row {number}\n{both}"
+            return
+    pytest.fail("\n".join(tried))
+
+
+def test_metrics_that_decide_have_a_tolerance():
+    for study in map(grid.find, grid.STUDIES):
+        assert pd.Series(study.tolerance).gt(0).all()
+        assert {"dice", "mae"} <= set(study.tolerance), study.name
