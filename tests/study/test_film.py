@@ -50,6 +50,15 @@ def test_the_interval_is_that_of_films_and_not_of_repeats():
     assert width[0] == pytest.approx(width[1], rel=1e-6)
 
 
+def test_a_seed_that_is_not_finished_does_not_count():
+    table = made()
+    unfinished = table[(table["seed"] == 0) | table["arm"].isin(["threshold", "scratch"])]
+    assert len(unfinished) < len(table)
+    pd.testing.assert_frame_equal(film.summary(unfinished), film.summary(table[table["seed"] == 0]))
+    with pytest.raises(ValueError, match="no seed has all arms yet"):
+        film.summary(table[table["arm"] != "scratch"])
+
+
 def test_the_figure_says_the_numbers_of_the_summary():
     table = made()
     summary = film.summary(table)
