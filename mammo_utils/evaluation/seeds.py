@@ -19,7 +19,8 @@ COLUMNS = ["estimate", "low", "high", "seeds"]
 def means(runs: pd.DataFrame, value: str, by: Sequence[str], *, level: float = 0.95) -> pd.DataFrame:
     """Mean of ``value`` over the seeds with its t-interval, for each combination of the columns ``by``.
 
-    Columns ``estimate``, ``low``, ``high``, ``seeds`` (their number); one seed has no limits (NaN).
+    Columns ``estimate``, ``low``, ``high``, ``seeds`` (their number); one seed has no limits (NaN).  A blank
+    in ``by``, such as the weight of a term that a loss does not have, is a value like any other.
 
     Raises ``ValueError`` where a combination has several runs of one seed.
 
@@ -29,7 +30,8 @@ def means(runs: pd.DataFrame, value: str, by: Sequence[str], *, level: float = 0
     """
     by = list(by)
     _once(runs, [*by, "seed"])
-    groups = runs.dropna(subset=[value]).groupby(by if len(by) > 1 else by[0], sort=False)[value]
+    known = runs.dropna(subset=[value])
+    groups = known.groupby(by if len(by) > 1 else by[0], sort=False, dropna=False)[value]
     rows = {name: _row(values.to_numpy(float), level) for name, values in groups}
     index = pd.MultiIndex.from_tuples(rows, names=by) if len(by) > 1 else pd.Index(rows, name=by[0])
     return pd.DataFrame(list(rows.values()), index=index, columns=COLUMNS)
@@ -60,7 +62,7 @@ def contrasts(
     if wide.empty:
         raise ValueError(f"{first} and {second} share no seed with a {value}")
     difference = wide[second] - wide[first]
-    groups = difference.groupby(by) if by else [("all", difference)]
+    groups = difference.groupby(by, dropna=False) if by else [("all", difference)]
     rows = {name: _row(values.to_numpy(float), level) for name, values in groups}
     return pd.DataFrame(rows, index=COLUMNS).T.rename_axis(by)
 

@@ -65,6 +65,18 @@ def test_a_seed_without_both_ends_has_no_slope(runs):
     assert 2 not in set(seeds.slopes(part, "dice", arm="model")["seed"])
 
 
+def test_a_blank_setting_is_a_setting(runs):
+    runs = runs[runs["labels"] == 8].assign(
+        lam=lambda rows: rows["model"].map({"cnn": np.nan, "transformer": 1})
+    )
+    found = seeds.means(runs, "dice", ["model", "lam"])
+    assert found["seeds"].tolist() == seeds.means(runs, "dice", ["model"])["seeds"].tolist()
+    assert len(seeds.means(runs, "dice", ["lam"])) == 2
+    both = pd.concat([runs.assign(lam=lam) for lam in (np.nan, 1.0)])
+    pairs = seeds.contrasts(both, "dice", arm="model", first="cnn", second="transformer", by="lam")
+    assert pairs["seeds"].tolist() == [4, 4]
+
+
 def test_what_cannot_be_paired_is_said(runs):
     with pytest.raises(ValueError, match="several runs of .*seed"):
         seeds.means(runs, "dice", ["model"])
