@@ -14,10 +14,10 @@ LABELS = (256, 8, 64)  # labelled images, four a woman
 RATES = {
     "unet/mobilenetv2_050": 1e-2,
     "segformer/small": 1e-2,
-    "nnunet/small": 1e-2,
-    "upernet/swin_small": 1e-2,
-    "dpt/test_vit": 1e-2,
-    "sam/small": 1e-2,
+    "nnunet/small": 3e-3,
+    "upernet/swin_small": 1e-3,
+    "dpt/test_vit": 3e-3,
+    "sam/small": 3e-3,
 }
 
 TUNING = Study(
