@@ -13,12 +13,16 @@ from torch import nn
 from mammo_utils.training.history import History
 
 
+class TrainingError(RuntimeError):
+    """A run that cannot go on; the message says where it stopped and what to change."""
+
+
 class Run:
     """The state of a run: finished epochs, and steps and sums within the epoch under way."""
 
     def __init__(self, model: nn.Module, optimiser, fabric: Fabric, *, path, settings: dict):
         self.model, self.optimiser, self.fabric = model, optimiser, fabric
-        self.path, self.settings = path and Path(path), settings
+        self.path, self.settings = None if path is None else Path(path), settings
         self.history = History()
         self.best = None  # weights of the best epoch
         self.epoch = 0
@@ -64,8 +68,25 @@ class Run:
         if self.best is not None:
             self.model.load_state_dict(self.best)
 
+    @property
+    def remedy(self) -> str:
+        """What to change in a run whose numbers are not finite, and what is left of it."""
+        kept = self.path is not None and self.path.exists()
+        return "lower lr, set clip, look at the images, or train with precision='32-true'" + (
+            f"; {self.path} holds the state before" if kept else ""
+        )
+
     def save(self) -> None:
-        """Write the state, if there is a path; a kill at any moment leaves the old or the new file."""
+        """Write the state, if there is a path; a kill at any moment leaves the old or the new file.
+
+        Raises ``TrainingError`` for weights that are not finite, path or not: nothing could go on from them.
+        """
+        # A finite loss may have a gradient that is not, and after the last step no loss would tell.
+        if not torch.stack([weight.isfinite().all() for weight in self.model.parameters()]).all():
+            raise TrainingError(
+                f"weights are no longer finite after {len(self.history.rows)} epochs and {self.step} steps, "
+                f"though the loss was: {self.remedy}"
+            )
         if not self.path or not self.fabric.is_global_zero:
             return
         plain = ("epoch", "step", "batches", "loss", "images", "seconds", "settings", "best")
@@ -80,7 +101,8 @@ class Run:
     def restore(self) -> None:
         """Go on from the file, if there is one.
 
-        Raises ``ValueError`` if it is not such a state, or if it comes from a run with other settings.
+        Raises ``ValueError`` if it is not such a state, or if it comes from a run with other settings or of
+        another model.
         """
         if not self.path or not self.path.exists():
             return
@@ -99,8 +121,14 @@ class Run:
                 f"{self.path} comes from another run: {'; '.join(other)}; use the settings of that run, "
                 "or another file to start afresh"
             )
-        self.model.load_state_dict(state.pop("model"))
-        self.optimiser.load_state_dict(state.pop("optimiser"))
+        try:
+            self.model.load_state_dict(state.pop("model"))
+            self.optimiser.load_state_dict(state.pop("optimiser"))
+        except (RuntimeError, ValueError) as error:
+            raise ValueError(
+                f"{self.path} comes from another model or strategy; use that one, or another file to start "
+                f"afresh: {error}"
+            ) from error
         self.fabric.strategy.precision.load_state_dict(state.pop("scaler"))
         vars(self.history).update(state.pop("history"))
         vars(self).update(state)

@@ -11,7 +11,8 @@ from tqdm import tqdm
 
 @dataclass
 class History:
-    """One row an epoch in ``rows``; ``best_epoch`` is the epoch whose weights the model has now.
+    """One row an epoch in ``rows``; ``best_epoch`` is the epoch whose weights the model has now, or 0 without
+    validation, when it has the last.
 
     Keys of a row: ``epoch`` (1 is the first), ``step`` (changes of the weights so far), ``loss`` (mean over
     the images of the epoch), ``lr`` (of the first group at its last step), ``seconds`` and ``images`` of

@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
+from operator import index
 
 import torch
 from lightning_fabric import Fabric
@@ -13,7 +14,7 @@ from torch import Tensor, nn
 
 from mammo_utils.profile import choose
 from mammo_utils.training import schedules
-from mammo_utils.training.checkpoint import Run
+from mammo_utils.training.checkpoint import Run, TrainingError
 from mammo_utils.training.devices import launch
 from mammo_utils.training.history import Bar, History
 from mammo_utils.training.strategies import STRATEGIES, Plan
@@ -23,10 +24,6 @@ OPTIMIZERS = {
     "sgd": lambda groups, decay: torch.optim.SGD(groups, momentum=0.9, weight_decay=decay),
 }
 LOOK = 20  # steps between two looks at the loss on a device that would have to wait for each
-
-
-class TrainingError(RuntimeError):
-    """A run that cannot go on; the message says where it stopped and what to change."""
 
 
 def fit(
@@ -80,11 +77,15 @@ def fit(
     ``fabric``; each process then works on its part of every batch.  The caller's random generators are left
     alone: every step draws from a seed of its own.
 
-    Raises ``TrainingError`` for a loss that is not finite and for a device out of memory; ``ValueError`` for
-    unknown names, for no batches and for a checkpoint of other settings.
+    Raises ``TrainingError`` for a loss or weights that are not finite and for a device out of memory;
+    ``ValueError`` for unknown names, for no batches and for a checkpoint of other settings or another model.
     """
     if not len(train) or epochs < 1:
         raise ValueError(f"nothing to train on: {len(train)} batches an epoch, {epochs} epochs")
+    # A checkpoint holds plain values only, and numbers out of an array are none.
+    lr, weight_decay, warmup = float(lr), float(weight_decay), float(warmup)
+    epochs, accumulate, evaluate_every, seed = map(index, (epochs, accumulate, evaluate_every, seed))
+    clip, patience = clip and float(clip), patience and index(patience)
     fabric = fabric or launch(precision)
     if valid is not None and metric is None:
         metric, better = _mean_loss(loss, fabric), "lower"
@@ -169,7 +170,7 @@ def _thaw(model: nn.Module, groups: list[dict]) -> list[float]:
     moving = {id(p) for group in groups if group["lr"] > 0 for p in group["params"]}
     for parameter in model.parameters():
         parameter.requires_grad_(id(parameter) in moving)
-    return [group["lr"] for group in groups]
+    return [float(group["lr"]) for group in groups]
 
 
 def _steps(train: Iterable, epoch: int, accumulate: int, *, start: int) -> Iterator[list]:
@@ -203,8 +204,7 @@ class _Losses:
                 which = "" if rows is None else f" (rows {', '.join(map(str, rows.tolist()))} of the cache)"
                 raise TrainingError(
                     f"the loss is {value} in epoch {self.run.epoch + 1}, batch {self.run.batches + 1}"
-                    f"{which}: lower lr, set clip, look at these images, or train with "
-                    "precision='32-true'; a checkpoint holds the state before"
+                    f"{which}: {self.run.remedy}"
                 )
             self.run.loss += value * images
             self.run.images += images
@@ -239,5 +239,8 @@ def _out_of_memory(error: BaseException) -> bool:
 
 def _size(train: Iterable) -> str:
     """Shape of the images in a batch, in words."""
-    shape = tuple(next(iter(train))[0].shape)
+    try:
+        shape = tuple(next(iter(train))[0].shape)
+    except (RuntimeError, MemoryError):  # there may be no memory for another batch either
+        return "this size"
     return f"{shape[0]} images of {'×'.join(map(str, shape[1:]))}"

@@ -11,6 +11,7 @@ import sys
 import time
 from typing import NamedTuple
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -322,6 +323,63 @@ def test_a_loss_that_is_not_finite_names_the_batch_and_keeps_the_checkpoint(tmp_
     assert torch.load(path, weights_only=True)["epoch"] == 1
 
 
+def broken_gradient(step):
+    """A loss that is finite throughout, with a gradient that is not in its ``step``-th call."""
+    calls = [0]
+
+    def loss(model, batch):
+        calls[0] += 1
+        value = mse(model, batch)
+        return value + torch.sqrt(0 * value) if calls[0] == step else value
+
+    return loss
+
+
+@pytest.mark.parametrize(("step", "epoch"), [(8, 1), (10, 1)])
+def test_weights_that_are_not_finite_are_never_kept(tmp_path, step, epoch):
+    path = tmp_path / "run.ckpt"
+    with pytest.raises(TrainingError, match=re.escape(f"{path} holds the state before")):
+        fit(network(), pairs(), broken_gradient(step), epochs=2, resume=path, save_every=3, **QUIET)
+    kept = torch.load(path, weights_only=True)
+    assert kept["epoch"] == epoch
+    assert all(weight.isfinite().all() for weight in kept["model"].values())
+
+
+def test_weights_that_break_in_the_last_step_are_not_returned():
+    with pytest.raises(TrainingError, match="no longer finite after 2 epochs") as caught:
+        fit(network(), pairs(), broken_gradient(10), epochs=2, **QUIET)
+    assert "holds the state" not in str(caught.value)  # there is no file
+
+
+def test_numbers_out_of_arrays_can_be_resumed(tmp_path):
+    rate, count, path = np.geomspace(1e-2, 1e-1, 3)[0], np.arange(5)[2], tmp_path / "run.ckpt"
+    options = {"lr": rate, "weight_decay": rate, "warmup": rate, "clip": rate, "precision": "32-true"}
+    options |= {"epochs": count, "seed": count, "patience": count, "progress": False, "resume": path}
+    models = [network(), network()]
+    first, again = (fit(model, pairs(), mse, **options) for model in models)
+    assert_same(*models)
+    assert first.rows == again.rows
+    plan = Plan(lambda epoch: [{"name": "all", "params": list(models[0].parameters()), "lr": rate}])
+    fit(models[0], pairs(), mse, strategy=plan, epochs=1, resume=tmp_path / "plan.ckpt", **QUIET)
+    assert torch.load(tmp_path / "plan.ckpt", weights_only=True)["epoch"] == 1
+
+
+def test_out_of_memory_is_said_even_where_no_other_batch_fits():
+    class Full(list):
+        def __iter__(self):
+            if calls:
+                raise MemoryError("no room")
+            calls.append(1)
+            return super().__iter__()
+
+    def loss(model, batch):
+        raise MemoryError("no room")
+
+    calls = []
+    with pytest.raises(TrainingError, match=r"batches of this size in 32-true: lower batch_size"):
+        fit(network(), Full(pairs()), loss, epochs=1, **QUIET)
+
+
 def test_out_of_memory_says_what_to_lower():
     def loss(model, batch):
         return mse(model, batch) + torch.empty(2**50).sum()
@@ -357,6 +415,20 @@ def test_a_checkpoint_of_another_run_is_refused(tmp_path):
     fit(network(), pairs(), mse, epochs=1, resume=path, **QUIET)
     with pytest.raises(ValueError, match="epochs is 1 there and 2 here; seed is 0 there and 4 here"):
         fit(network(), pairs(), mse, epochs=2, seed=4, resume=path, **QUIET)
+
+
+def test_a_checkpoint_of_another_model_is_refused(tmp_path):
+    path = tmp_path / "run.ckpt"
+    fit(network(), pairs(), mse, epochs=1, resume=path, **QUIET)
+    with pytest.raises(ValueError, match=r"another model or strategy.*(?s:.)*Missing key"):
+        fit(network(norm=True), pairs(), mse, epochs=1, resume=path, **QUIET)
+
+    def halves(epoch):
+        return [{"name": f"{k}", "params": list(model[k].parameters()), "lr": 0.01} for k in (0, 4)]
+
+    model = network()
+    with pytest.raises(ValueError, match="another model or strategy"):
+        fit(model, pairs(), mse, strategy=Plan(halves), epochs=1, resume=path, **QUIET)
 
 
 class Harmful:
