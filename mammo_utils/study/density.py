@@ -67,6 +67,9 @@ def segment(settings: dict, seed: int) -> dict[str, float]:
     woman), ``budget`` (images through the network), ``lr``, ``size``, and ``cohort``: ``develop`` for tuning,
     else ``train``, which is scored on ``test``.  The seed redraws the labelled women, the weights and the
     order.
+
+    Raises ``ValueError`` for labels that are not four a woman or of more than ``DRAW`` women, and for a seed
+    for which the cohort has no women left.
     """
     model, history, held, rows, threshold = trained(settings, seed)
     if seed == 0 and settings["cohort"] == "train":
@@ -87,11 +90,13 @@ def kept(settings: dict) -> Path:
 
 def trained(settings: dict, seed: int) -> tuple:
     """The trained model, its history, the images and rows that it is scored on, and a tuned threshold."""
-    size, labelled = settings["size"], settings["labels"] // 4
+    size, (labelled, rest) = settings["size"], divmod(settings["labels"], 4)
+    if rest or not 1 <= labelled <= DRAW:  # more women would be those of the next seed or of the scores
+        raise ValueError(f"labels={settings['labels']}: give four a woman, of up to {DRAW} women")
     if settings["cohort"] == "develop":
         images = validated = held = women("develop", size=size)
         rows, valid = draw(images, 0, labelled), draw(images, DRAW, VALID)
-        unseen = draw(images, DRAW + VALID, WOMEN["develop"])
+        unseen = draw(images, DRAW + VALID)
     else:
         images, validated, held = (women(name, size=size) for name in ("train", "valid", "test"))
         rows, valid = draw(images, DRAW * seed, labelled), draw(validated, VALID * seed, min(VALID, labelled))
@@ -153,8 +158,8 @@ def tuned(found: tasks.Masks) -> float:
 def scored(found: tasks.Masks, images, threshold: float) -> dict[str, float]:
     """Means over the images of ``found``, whose targets are the truth; densities in points of per cent.
 
-    Dense tissue is called at probability 0.5, and for the scores that begin with ``tuned`` at ``threshold``.
-    ``soft`` scores sum probabilities instead.
+    Dense tissue is called at probability 0.5, and for the scores that end in ``_tuned`` at ``threshold``;
+    those that end in ``_soft`` sum probabilities instead.
     """
     dense, whole = found.dense >= 0.5, found.breast >= 0.5
     truth = evaluation.percent_density(found.target, found.breast_target)

@@ -38,10 +38,17 @@ def women(
     return cache.ImageCache.open(folder / "cache")
 
 
-def draw(images: cache.ImageCache, first: int, count: int) -> np.ndarray:
-    """Rows of ``count`` women, from the one numbered ``first`` on."""
-    names = np.unique(images.table["group"].to_numpy(str))[first : first + count]
-    return np.flatnonzero(np.isin(images.table["group"].to_numpy(str), names))
+def draw(images: cache.ImageCache, first: int, count: int | None = None) -> np.ndarray:
+    """Rows of ``count`` women, by default of all there are, from the one numbered ``first`` on.
+
+    Raises ``ValueError`` for fewer: runs that learn from unequally many women could not be compared.
+    """
+    groups = images.table["group"].to_numpy(str)
+    names = np.unique(groups)
+    end = len(names) if count is None else first + count
+    if not 0 <= first < end <= len(names):
+        raise ValueError(f"women {first} to {end - 1} are wanted, and there are 0 to {len(names) - 1}")
+    return np.flatnonzero(np.isin(groups, names[first:end]))
 
 
 def controls(images, fit: np.ndarray, rows: np.ndarray, *, scored=None) -> pd.DataFrame:

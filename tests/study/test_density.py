@@ -23,6 +23,20 @@ def test_women_come_in_order_and_are_written_once(eight):
     assert len(phantoms.draw(eight, 2, 3)) == 12
 
 
+def test_women_who_are_not_there_are_never_made_up_for_by_fewer(eight):
+    assert (phantoms.draw(eight, 5) == phantoms.draw(eight, 5, 3)).all()
+    for first, count in ((6, 4), (8, 1), (8, None), (-1, 2)):
+        with pytest.raises(ValueError, match="there are 0 to 7"):
+            phantoms.draw(eight, first, count)
+
+
+@pytest.mark.parametrize("labels", [0, 6, 4 * phantoms.DRAW + 4])
+@pytest.mark.parametrize("cohort", ["train", "develop"])
+def test_labels_beyond_a_draw_would_be_women_who_are_scored(labels, cohort):
+    with pytest.raises(ValueError, match="four a woman, of up to 64 women"):
+        density.segment(density.arm(labels=labels, cohort=cohort), 0)
+
+
 def test_controls_know_the_readers_and_cannot_beat_them(eight):
     table = phantoms.controls(eight, phantoms.draw(eight, 0, 4), phantoms.draw(eight, 4, 4))
     assert table.loc["reader A", "Dice with reader A"] == 1
