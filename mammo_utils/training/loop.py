@@ -78,7 +78,8 @@ def fit(
     alone: every step draws from a seed of its own.
 
     Raises ``TrainingError`` for a loss or weights that are not finite and for a device out of memory;
-    ``ValueError`` for unknown names, for no batches and for a checkpoint of other settings or another model.
+    ``ValueError`` for unknown names, for no batches, for numbers out of their range and for a checkpoint of
+    other settings or another model.
     """
     if not len(train) or epochs < 1:
         raise ValueError(f"nothing to train on: {len(train)} batches an epoch, {epochs} epochs")
@@ -86,6 +87,9 @@ def fit(
     lr, weight_decay, warmup = float(lr), float(weight_decay), float(warmup)
     epochs, accumulate, evaluate_every, seed = map(index, (epochs, accumulate, evaluate_every, seed))
     clip, patience = clip and float(clip), patience and index(patience)
+    if min(accumulate, evaluate_every) < 1 or not 0 <= warmup < 1:
+        numbers = f"accumulate={accumulate}, evaluate_every={evaluate_every}"
+        raise ValueError(f"{numbers}: give 1 or more; warmup={warmup}: a share of the steps, 0 to below 1")
     fabric = fabric or launch(precision)
     if valid is not None and metric is None:
         metric, better = _mean_loss(loss, fabric), "lower"

@@ -403,6 +403,10 @@ def test_other_errors_pass_through():
         ({"strategy": "partial"}, "full"),
         ({"better": "max"}, "higher, lower"),
         ({"epochs": 0}, "nothing to train on"),
+        ({"accumulate": 0}, "accumulate=0, .* give 1 or more"),
+        ({"evaluate_every": 0, "valid": pairs()}, "evaluate_every=0: give 1 or more"),
+        ({"warmup": 2}, "warmup=2.0: a share of the steps"),  # steps or epochs elsewhere
+        ({"warmup": -0.1}, "warmup=-0.1: a share of the steps"),
     ],
 )
 def test_wrong_names_list_the_right_ones(option, match):
