@@ -15,10 +15,10 @@ from mammo_utils.data.preprocess import width_for
 
 
 @contextmanager
-def _evaluating(model: nn.Module):
-    """Switch to evaluation and give every module its own mode back."""
+def _mode(model: nn.Module, *, train: bool = False):
+    """Switch to evaluation, or to training, and give every module its own mode back."""
     modes = {module: module.training for module in model.modules()}
-    model.eval()
+    model.train(train)
     try:
         yield
     finally:
@@ -39,7 +39,7 @@ def cost(model: nn.Module, size: int | tuple[int, int]) -> dict[str, float]:
     ``model`` is what ``models.segmentation.build`` returns, ``size`` as there.  A multiplication and an
     addition are two operations; only convolutions, matrix products and attention are counted.
     """
-    with _evaluating(model), torch.no_grad(), FlopCounterMode(display=False) as counter:
+    with _mode(model), torch.no_grad(), FlopCounterMode(display=False) as counter:
         model(_images(model, size, 1))
     return {
         "parameters": sum(p.numel() for p in model.parameters()),
@@ -67,7 +67,7 @@ def receptive_field(
     """
     images = _images(model, size, draws, seed) if images is None else images.to(model.mean.device)
     images = images.detach().clone().requires_grad_()
-    with _evaluating(model):
+    with _mode(model):
         logits = model(images)[:, channel]
         centre = logits[:, logits.shape[1] // 2, logits.shape[2] // 2].sum()
         (gradient,) = torch.autograd.grad(centre, images)
@@ -100,21 +100,19 @@ def latency(
     """Median milliseconds of a pass over ``batch`` images, of each model on its device.
 
     The models take turns, so that a slower spell of the machine hits them all; the first turn is not counted.
-    ``train`` measures forward and backward in training mode, which moves batch-norm statistics; else forward
-    alone.  Runs in the autocast that it is called in.
+    ``train`` measures forward and backward in training mode, which moves batch-norm statistics and empties
+    gradients; else forward alone.  Runs in the autocast that it is called in.
     """
     taken: dict[str, list[float]] = {name: [] for name in models}
     for _ in range(repeats + 1):
         for name, model in models.items():
             images = _images(model, size, batch)
             start = _now(images)
-            if train:
-                model.train()
-                model(images).float().square().mean().backward()
-                model.zero_grad()
-            else:
-                with _evaluating(model), torch.no_grad():
-                    model(images)
+            with _mode(model, train=train), torch.set_grad_enabled(train):
+                logits = model(images)
+                if train:
+                    logits.float().square().mean().backward()
+                    model.zero_grad()
             taken[name].append(1000 * (_now(images) - start))
     return {name: float(np.median(times[1:])) for name, times in taken.items()}
 

@@ -105,6 +105,8 @@ def test_modes_and_gradients_are_left_as_found():
     assert not any(module.training for module in model.net.decoder.modules())
     assert all(parameter.grad is None for parameter in model.parameters())
     assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
+    inspect.latency({"one": model.eval()}, 32, repeats=1, train=True)  # moves statistics, but not the mode
+    assert not any(module.training for module in model.modules())
 
 
 def test_latency_takes_each_model_in_turn():
