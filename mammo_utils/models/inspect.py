@@ -15,8 +15,11 @@ from mammo_utils.data.preprocess import width_for
 
 
 @contextmanager
-def _mode(model: nn.Module, *, train: bool = False):
-    """Switch to evaluation, or to training, and give every module its own mode back."""
+def mode(model: nn.Module, *, train: bool = False):
+    """Context in evaluation mode, or in training; afterwards every module has its own mode back.
+
+    ``model.train()`` alone would also wake the normalisation layers that fine-tuning keeps frozen.
+    """
     modes = {module: module.training for module in model.modules()}
     model.train(train)
     try:
@@ -39,7 +42,7 @@ def cost(model: nn.Module, size: int | tuple[int, int]) -> dict[str, float]:
     ``model`` is what ``models.segmentation.build`` returns, ``size`` as there.  A multiplication and an
     addition are two operations; only convolutions, matrix products and attention are counted.
     """
-    with _mode(model), torch.no_grad(), FlopCounterMode(display=False) as counter:
+    with mode(model), torch.no_grad(), FlopCounterMode(display=False) as counter:
         model(_images(model, size, 1))
     return {
         "parameters": sum(p.numel() for p in model.parameters()),
@@ -67,7 +70,7 @@ def receptive_field(
     """
     images = _images(model, size, draws, seed) if images is None else images.to(model.mean.device)
     images = images.detach().clone().requires_grad_()
-    with _mode(model):
+    with mode(model):
         logits = model(images)[:, channel]
         centre = logits[:, logits.shape[1] // 2, logits.shape[2] // 2].sum()
         (gradient,) = torch.autograd.grad(centre, images)
@@ -108,7 +111,7 @@ def latency(
         for name, model in models.items():
             images = _images(model, size, batch)
             start = _now(images)
-            with _mode(model, train=train), torch.set_grad_enabled(train):
+            with mode(model, train=train), torch.set_grad_enabled(train):
                 logits = model(images)
                 if train:
                     logits.float().square().mean().backward()

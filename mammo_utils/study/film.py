@@ -20,7 +20,7 @@ import pandas as pd
 
 from mammo_utils.data.command import label_option, table_of
 from mammo_utils.evaluation.intervals import bootstrap, paired
-from mammo_utils.evaluation.segmentation import dice
+from mammo_utils.evaluation.segmentation import dice, percent_density
 
 SIZE = 128  # that of the phantom studies
 FOLDS = 5
@@ -141,18 +141,12 @@ def on_phantoms(seed: int, folder: Path) -> tuple:
 
 def by_threshold(images, settings) -> pd.DataFrame:
     """Scores of one intensity threshold inside the breast, fitted on the images of the other folds."""
-    from mammo_utils.evaluation.segmentation import percent_density
-    from mammo_utils.study import left_out, segmenter
+    from mammo_utils.study import left_out, phantoms, segmenter
 
     chosen, scored = segmenter.usable(images, settings), []
     for number, part in enumerate(left_out.parts(images.table, chosen, folds=FOLDS, seed=settings.seed)):
         target, breast = images.masks["dense"], images.masks["breast"]
-
-        def inside(level, rows, breast=breast):
-            return (images.images[rows] > level * 65535) & breast[rows]
-
-        level = LEVELS[np.argmax([dice(inside(x, part.train), target[part.train]).mean() for x in LEVELS])]
-        found = inside(level, part.test)
+        found = phantoms.above(images, part.test, phantoms.fitted_level(images, part.train, "dense", LEVELS))
         scored.append(
             pd.DataFrame(
                 {

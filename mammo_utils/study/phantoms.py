@@ -51,6 +51,17 @@ def draw(images: cache.ImageCache, first: int, count: int | None = None) -> np.n
     return np.flatnonzero(np.isin(groups, names[first:end]))
 
 
+def above(images, rows: np.ndarray, level: float) -> np.ndarray:
+    """What is brighter than ``level`` (0–1) inside the breast, (N, H, W) bool."""
+    return (images.images[rows] > level * 65535) & images.masks["breast"][rows]
+
+
+def fitted_level(images, rows: np.ndarray, target: str, levels=LEVELS) -> float:
+    """The one level for all images at which `above` has the highest mean Dice with the mask ``target``."""
+    wanted = images.masks[target][rows]
+    return float(levels[np.argmax([dice(above(images, rows, x), wanted).mean() for x in levels])])
+
+
 def controls(images, fit: np.ndarray, rows: np.ndarray, *, scored=None) -> pd.DataFrame:
     """What needs no network, on ``rows``: Dice with the truth and with reader A, and error of the density.
 
@@ -63,10 +74,7 @@ def controls(images, fit: np.ndarray, rows: np.ndarray, *, scored=None) -> pd.Da
     own, held, breast = images.masks, scored.masks, scored.masks["breast"][rows]
     reader = own["reader_A"][fit]
 
-    def above(level: float, cache, chosen: np.ndarray) -> np.ndarray:
-        return (cache.images[chosen] > level * 65535) & cache.masks["breast"][chosen]
-
-    level = LEVELS[np.argmax([dice(above(x, images, fit), reader).mean() for x in LEVELS])]
+    level = fitted_level(images, fit, "reader_A")
     shape, views = np.zeros(breast.shape, bool), images.table["view"].to_numpy(str)[fit]
     for view in np.unique(views):
         same = views == view
@@ -77,7 +85,7 @@ def controls(images, fit: np.ndarray, rows: np.ndarray, *, scored=None) -> pd.Da
         shape[scored.table["view"].to_numpy(str)[rows] == view] = best
     truth, first = held["dense"][rows], held["reader_A"][rows]
     predictions = {
-        f"intensity threshold {level:.2f}": above(level, scored, rows),
+        f"intensity threshold {level:.2f}": above(scored, rows, level),
         "mean shape": shape & breast,
         "reader A": first,
         "reader B": held["reader_B"][rows],

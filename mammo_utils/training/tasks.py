@@ -7,7 +7,7 @@ A batch has ``image``, ``target``, ``breast``, ``patient`` and ``row`` (`data.ba
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from typing import NamedTuple
 
 import numpy as np
@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from mammo_utils import profile
 from mammo_utils.evaluation.classification import roc_auc
 from mammo_utils.evaluation.segmentation import dice as overlap
+from mammo_utils.models.inspect import mode
 from mammo_utils.training import losses
 
 _AUTOCAST = {"32-true": None, "bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
@@ -160,7 +161,8 @@ def _over(model: nn.Module, batches: Iterable, precision: str, read: Callable) -
     """``read(batch, logits)`` for each batch, with the logits of the model in float32."""
     dtype = _AUTOCAST[profile.choose("precision", profile.precision(precision), _AUTOCAST)]
     results = []
-    with _evaluating(model):
+    # Not inference_mode: what the batches keep from such a pass could not be trained on afterwards.
+    with mode(model), torch.no_grad():
         for batch in batches:
             device = next((weight.device for weight in model.parameters()), batch.image.device)
             # Autocast is entered only where asked for, so that a model which brings its own keeps it.
@@ -170,23 +172,6 @@ def _over(model: nn.Module, batches: Iterable, precision: str, read: Callable) -
     if not results:
         raise ValueError("there are no batches to predict")
     return results
-
-
-@contextmanager
-def _evaluating(model: nn.Module):
-    """Evaluation mode without gradients; afterwards each module has its own mode back.
-
-    ``model.train()`` would also wake the normalisation layers that fine-tuning keeps frozen.  Not
-    ``inference_mode``: what the batches keep from such a pass could not be trained on afterwards.
-    """
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
-        with torch.no_grad():
-            yield
-    finally:
-        for module, training in modes:
-            module.training = training
 
 
 def _array(values: Tensor) -> np.ndarray:
