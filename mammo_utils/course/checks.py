@@ -192,7 +192,10 @@ def e06_tversky(answer: Callable) -> None:
         ((probability, target, 0.7, 0.3), 1 - 2.2 / 2.86),
         ((0 * probability, 0 * target, 0.3, 0.7), 0.0),
     ]
-    hint = "sum p·t (hits), p·(1 - t) weighted by alpha and (1 - p)·t weighted by beta; add 1 above and below"
+    hint = (
+        "sum p·t (hits), p·(1 - t) weighted by alpha and (1 - p)·t weighted by beta; add 1 above and below. "
+        "With ½ and ½ it is Dice with a smoothing of 2, not of 1"
+    )
     function("tversky", answer, cases, hint=hint)
 
 
@@ -213,5 +216,13 @@ def e06_unbiased_cut(answer: Callable) -> None:
     # 35 and 45 % dense: from 0.6 on 40 % are called, too many in one image and too few in the other.
     target = np.stack([ramp[0] > 0.65, ramp[1] > 0.55])
     cases = [((ramp, target, breast, cuts), 0.6), ((ramp, ramp > 0.2, breast, cuts), 0.2)]
-    hint = "for each cut the mean over the images of called minus true percent density; take the nearest to 0"
+    # Breasts of 12, 20 and 11 pixels: 0.2 has the lowest absolute error, 0.4 is best for the pixels of all
+    # images together and without regard to the breast.
+    three = np.broadcast_to(ramp[:1], (3, 1, 20))
+    inside = np.arange(20) >= 20 - np.array([12, 20, 11])[:, None, None]
+    cases.append(((three, three > np.array([0.9, 0.1, 0.1])[:, None, None], inside, cuts), 0.6))
+    hint = (
+        "for each cut called minus true percent density of each breast, then the mean over the images, signs "
+        "kept; take the cut whose mean is nearest to 0"
+    )
     function("unbiased_cut", answer, cases, hint=hint)

@@ -125,8 +125,24 @@ def soft_density(p, breast):
     return 100 * p[breast].mean()
 
 
-def unbiased_cut(p, t, breast, cuts):
-    return cuts[np.argmin([abs(((p >= cut) * 1.0 - t)[breast].mean()) for cut in cuts])]
+def each_breast(called, t, breast):
+    return np.array([(c * 1.0 - own)[b].mean() for c, own, b in zip(called, t, breast, strict=True)])
+
+
+def bias(called, t, breast):
+    return abs(each_breast(called, t, breast).mean())
+
+
+def lowest_error(called, t, breast):
+    return abs(each_breast(called, t, breast)).mean()
+
+
+def of_all_pixels(called, t, breast):
+    return abs((called * 1.0 - t)[breast].mean())
+
+
+def unbiased_cut(p, t, breast, cuts, how=bias):
+    return cuts[np.argmin([how(p >= cut, t, breast) for cut in cuts])]
 
 
 @pytest.mark.parametrize(
@@ -138,6 +154,13 @@ def unbiased_cut(p, t, breast, cuts):
         (checks.e06_soft_density, soft_density, lambda p, breast: soft_density(1.0 * (p >= 0.5), breast)),
         (checks.e06_unbiased_cut, unbiased_cut, lambda p, t, breast, cuts: cuts[1]),
         (checks.e06_unbiased_cut, unbiased_cut, lambda p, t, breast, cuts: 0.6),
+        (checks.e06_unbiased_cut, unbiased_cut, lambda *given: unbiased_cut(*given, how=lowest_error)),
+        (checks.e06_unbiased_cut, unbiased_cut, lambda *given: unbiased_cut(*given, how=of_all_pixels)),
+        (
+            checks.e06_unbiased_cut,
+            unbiased_cut,
+            lambda p, t, breast, cuts: unbiased_cut(p, t, np.ones_like(breast), cuts),
+        ),
     ],
 )
 def test_checks_of_the_losses_tell_right_from_wrong(check, right, wrong, capsys):

@@ -15,6 +15,16 @@ from mammo_utils.show.figures.losses_cases import NAMES, guess, resized, values
 from mammo_utils.synth.breast import View
 
 COLOURS = dict(zip(NAMES, (BLUE, ORANGE, GREEN, SKY, PINK, RED), strict=True))
+MARKERS = dict(zip(NAMES, "osD^vX", strict=True))  # beside the colours, of which some are near each other
+
+
+def signed(value: float) -> str:
+    """A number with its sign and one decimal, with a true minus.
+
+    >>> signed(2), signed(-0.26)
+    ('+2.0', '−0.3')
+    """
+    return f"{value:+.1f}".replace("-", "−")
 
 
 def overlay(axes, pixels, called, target, title: str) -> None:
@@ -44,7 +54,7 @@ def cases(view: View, called: Mapping[str, np.ndarray]) -> Figure:
     for ax, (name, mask) in zip(axes.flat, called.items(), strict=True):
         error = segmentation.percent_density(mask, view.breast_mask) - wanted
         dice = segmentation.dice(mask, view.dense_mask)
-        title = f"{name}\nDice {dice:.2f}, density {error:+.1f} points"
+        title = f"{name}\nDice {dice:.2f}, density {signed(error)} points"
         overlay(ax, view.image, mask, view.dense_mask, title)
         zoom(ax, view.breast_mask)
     figure.supxlabel("white: right, orange: missed, blue: added", fontsize=9, color=INK)
@@ -79,7 +89,9 @@ def confidence(table: Mapping[str, pd.DataFrame]) -> Figure:
     figure, axes = new(1, len(table), size=(4.6 * len(table), 3.4))
     for ax, (title, rows) in zip(axes.flat, table.items(), strict=True):
         for name in rows.columns:
-            ax.plot(rows.index, rows[name], color=COLOURS[name], lw=2, label=NAMES[name])
+            # Broken where the curve may lie on that of its neighbour in the list, drawn before.
+            style = "--" if name in ("tversky", "hybrid_density") else "-"
+            ax.plot(rows.index, rows[name], style, color=COLOURS[name], lw=2, label=NAMES[name])
         ax.set_title(title, fontsize=9, fontweight="bold", color=INK)
         ax.set(xlabel="probability one pixel inside the predicted border", ylabel="loss", ylim=(0, None))
     figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=6, frameon=False)
@@ -95,7 +107,7 @@ def playground(view: View, threshold: float, size: float, shift: float) -> Figur
     target = resized(view.dense_mask, view.breast_mask, size)
     probability = guess(target, view.breast_mask, shift=shift / view.spacing_mm, blur=3.0)
     called = probability >= threshold
-    figure, axes = new(1, 3, size=(10, 3.3), width_ratios=(0.8, 1.1, 1.2))
+    figure, axes = new(1, 3, size=(10.5, 4.4), width_ratios=(1.15, 1, 1))
     image(axes[0, 0], view.image)
     axes[0, 0].set_title("orange: truth\nblue: called dense", fontsize=9)
     zoom(axes[0, 0], view.breast_mask)

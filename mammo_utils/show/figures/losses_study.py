@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from mammo_utils.evaluation.intervals import Interval
 from mammo_utils.evaluation.segmentation import CLASSES, agreement
 from mammo_utils.show.figures import BLUE, GREEN, INK, ORANGE, RED, new
-from mammo_utils.show.figures.losses import COLOURS
+from mammo_utils.show.figures.losses import COLOURS, MARKERS, signed
 from mammo_utils.show.figures.losses_cases import NAMES
 
 LABELS = {"dense": "exact truth", "reader_A": "reader A", "reader_B": "reader B"}
@@ -23,9 +23,18 @@ READOUTS = {"mask, cut 0.5": "", "mask, tuned cut": "_tuned", "summed probabilit
 
 
 def main(table: pd.DataFrame, *, lam: float, seeds: int = 3, target: str = "reader_A") -> pd.DataFrame:
-    """The rows that compare the six losses: labels ``target``, first seeds, `hybrid_density` at ``lam``."""
+    """The rows that compare the six losses: labels ``target``, `hybrid_density` at ``lam``, equal seeds.
+
+    Of the first ``seeds`` seeds those that every loss has run.
+    """
     table = table[(table["target"] == target) & (table["seed"] < seeds)]
-    return table[(table["loss"] != "hybrid_density") | (table["lam"] == lam)]
+    return shared(table[(table["loss"] != "hybrid_density") | (table["lam"] == lam)], "loss")
+
+
+def shared(table: pd.DataFrame, *columns: str) -> pd.DataFrame:
+    """The rows of those seeds that every arm has run; an arm is a combination of ``columns`` in ``table``."""
+    runs = table.groupby(list(columns), dropna=False)["seed"]
+    return table[table["seed"].isin(set.intersection(*(set(seeds) for _, seeds in runs)))]
 
 
 def order(names) -> list[str]:
@@ -59,7 +68,7 @@ def bland_altman(images: pd.DataFrame, *, target: str = "truth") -> Figure:
         for value, style in ((row["bias"], "-"), (row["lower"], "--"), (row["upper"], "--")):
             ax.axhline(value, color=INK, ls=style, lw=1.1)
             ax.annotate(
-                f"{value:+.1f}",
+                signed(value),
                 (1, value),
                 xycoords=ax.get_yaxis_transform(),
                 xytext=(-2, 2),
@@ -82,7 +91,7 @@ def by_class(table: pd.DataFrame) -> Figure:
         part = table.loc[table["loss"] == name, [f"bias_{grade}" for grade in CLASSES]].to_numpy()
         at = np.arange(len(CLASSES)) + offset
         ax.plot(np.tile(at, len(part)), part.ravel(), ".", color=COLOURS[name], ms=4, alpha=0.6)
-        ax.plot(at, part.mean(0), "o-", color=COLOURS[name], lw=1.5, ms=6, label=NAMES[name])
+        ax.plot(at, part.mean(0), MARKERS[name] + "-", color=COLOURS[name], lw=1.5, ms=6, label=NAMES[name])
     ax.axhline(0, color="#999999", lw=1, ls="dotted")
     ax.set_xticks(range(len(CLASSES)), [f"class {grade}" for grade in CLASSES])
     ax.set_ylabel("predicted − true density (points)")
@@ -105,7 +114,7 @@ def crossed(table: pd.DataFrame, reader_bias: Mapping[str, float]) -> Figure:
             ax.plot(part.mean(), row, "D", color=COLOURS[name], ms=7)
         ax.axvline(0, color="#999999", lw=1)
         ax.axvline(reader_bias[target], color=INK, lw=1.2, ls="dotted")
-        title = f"{LABELS[target]} ({reader_bias[target]:+.1f})"
+        title = f"{LABELS[target]} ({signed(reader_bias[target])})"
         ax.set_title(f"labels: {title}", fontsize=9, fontweight="bold", color=INK)
     axes[0, 0].set_yticks(range(len(names)), [NAMES[name] for name in names])
     axes[0, 0].invert_yaxis()

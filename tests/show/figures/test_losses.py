@@ -136,7 +136,12 @@ def test_titles_say_what_the_pictures_show(view):
     own = segmentation.percent_density(view.dense_mask, view.breast_mask)
     for name, mask in called.items():
         error = segmentation.percent_density(mask, view.breast_mask) - own
-        assert f"{name} Dice {segmentation.dice(mask, view.dense_mask):.2f}, density {error:+.1f}" in written
+        assert (
+            f"{name} Dice {segmentation.dice(mask, view.dense_mask):.2f}, density {error:+.1f}".replace(
+                "-", "−"
+            )
+            in written
+        )
 
 
 def test_playground_follows_its_controls(view):

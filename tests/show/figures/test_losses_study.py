@@ -7,6 +7,7 @@ from matplotlib.text import Text
 
 from mammo_utils.evaluation.intervals import paired_t
 from mammo_utils.show.figures import losses_study as figures
+from mammo_utils.show.figures.losses_cases import NAMES
 
 
 def texts(figure) -> str:
@@ -46,6 +47,23 @@ def test_main_takes_equal_seeds_one_weight_and_one_kind_of_labels(table):
     assert set(found["lam"].dropna()) == {1}
 
 
+def test_main_leaves_out_a_seed_that_a_loss_has_not_run(table):
+    behind = pd.DataFrame([row("dice", seed) for seed in (0, 2)])
+    found = figures.main(pd.concat([table, behind]), lam=1)
+    assert found.groupby("loss")["seed"].agg(set).to_dict() == dict.fromkeys(
+        ("bce_dice", "dice", "hybrid_density"), {0, 2}
+    )
+
+
+def test_shared_seeds_are_those_of_every_arm(table):
+    part = table[table["target"] == "reader_A"]
+    assert set(part["seed"]) == {0, 1, 2, 3, 4}
+    assert set(figures.shared(part, "loss")["seed"]) == {0, 1, 2, 3}
+    # every weight is an arm of its own, and none (NaN) is one too
+    rows = figures.shared(part, "loss", "lam")
+    assert rows.groupby("lam", dropna=False)["seed"].agg(set).tolist() == [{0, 1, 2}] * 4
+
+
 def test_pairs_are_by_seed_and_of_the_fixed_weight(table):
     found = figures.pairs(table.sample(frac=1, random_state=0), "mae", lam=1)
     np.testing.assert_allclose(found.sort_index(), -2 + 0.1 * np.arange(4))
@@ -72,7 +90,11 @@ def test_bland_altman_draws_each_loss_on_its_own_panel(images):
 
 def test_bias_by_class_is_the_mean_of_the_seeds(table):
     axes = figures.by_class(figures.main(table, lam=1)).axes[0]
-    means = {line.get_label(): line.get_ydata().tolist() for line in axes.lines if line.get_marker() == "o"}
+    means = {
+        line.get_label(): line.get_ydata().tolist()
+        for line in axes.lines
+        if line.get_label() in NAMES.values()
+    }
     assert means == {"BCE + Dice": [3, 4, 5, 6], "hybrid (ours)": [1, 2, 3, 4]}
 
 
