@@ -157,7 +157,8 @@ def e03_attention(answer: Callable) -> None:
     """Notebook 03: operations of the two products of attention."""
     cases = [((1, 1), 4), ((56, 64), 802_816), ((224, 64), 12_845_056)]
     hint = (
-        "every token meets every token twice, in queries × keys and in weights × values; width products each"
+        "every token meets every token twice, in queries × keys and in weights × values; "
+        "each time length products and as many sums"
     )
     function("attention", answer, cases, hint=hint)
 
@@ -179,7 +180,10 @@ def e03_paired_interval(answer: Callable) -> None:
     """Notebook 03: the t-interval of paired differences."""
     first, second = np.array([0.60, 0.66, 0.62]), np.array([0.63, 0.67, 0.67])
     cases = [((first, second), np.array([0.03, -0.019683, 0.079683])), ((first, first), np.zeros(3))]
-    hint = "take the differences first; their standard deviation (ddof=1) over √n, times the t-quantile 0.975"
+    hint = (
+        "take second − first, seed by seed; the limits are its mean ∓ half, where half is its standard "
+        "deviation (ddof=1) over √n, times the t-quantile 0.975"
+    )
     function("paired_interval", answer, cases, hint=hint, atol=1e-5)
 
 

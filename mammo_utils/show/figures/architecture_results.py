@@ -37,12 +37,15 @@ def ranking(runs: pd.DataFrame, controls: Mapping[str, float]) -> Figure:
         left.axvline(value, color=GREY, ls="dashed", lw=1)
         side = "left" if value < min(scores) + span / 2 else "right"
         text = f" {name} {value:.2f} "
-        left.text(value, len(order) - 0.3 + 0.45 * place, text, fontsize=8, color=INK, ha=side, va="center")
+        at = len(order) - 0.3 + 0.45 * place
+        written = left.text(value, at, text, fontsize=8, color=INK, ha=side, va="center")
+        written.set_bbox({"facecolor": "white", "edgecolor": "none", "pad": 0.5})  # over the next line
     bottom = len(order) - 0.3 + 0.45 * len(controls)
     left.set(yticks=range(len(order)), yticklabels=map(short, order), ylim=(bottom, -0.6))
     left.set_xlabel("Dice with the truth")
     right.set_xlabel(
-        "mean error of percent density (points)\nfilled: in the predicted breast, hollow: in the true one"
+        "mean absolute error of percent density (points)\n"
+        "filled: in the predicted breast, hollow: in the true one"
     )
     right.set_xlim(left=0)
     return figure
@@ -165,7 +168,7 @@ def by_density(images: pd.DataFrame) -> Figure:
         ax.set(xticks=range(4), xticklabels="ABCD", xlabel="density class", ylabel=label)
     axes[0, 1].axhline(0, color=GREY, lw=1)
     axes[0, 1].text(1, 0.98, "too much", transform=axes[0, 1].transAxes, ha="right", va="top", color=GREY)
-    axes[0, 1].text(1, 0.02, "too little", transform=axes[0, 1].transAxes, ha="right", color=GREY)
+    axes[0, 1].text(0.02, 0.02, "too little", transform=axes[0, 1].transAxes, color=GREY)
     _legend(figure, axes[0, 0], arms)
     return figure
 

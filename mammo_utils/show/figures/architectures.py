@@ -151,13 +151,16 @@ def fields(rows: Mapping[str, Mapping[str, np.ndarray]], *, floor: float = 1e-3)
 def time_against_operations(costs, milliseconds: Mapping[str, float]) -> Figure:
     """Milliseconds of a forward pass against counted operations, a point each network.
 
-    ``costs``: a table with a row each network and the column ``flops``.
+    ``costs``: a table with a row each network and the column ``flops``.  On the dotted line through zero all
+    networks do as many operations a second as the median one.
     """
     figure, axes = new(1, 1, size=(7, 3))
     ax = axes[0, 0]
     for name, flops in costs["flops"].items():
         ax.plot(flops / 1e6, milliseconds[name], "o", ms=8, color=COLOURS[name], label=short(name))
-    ax.set(xscale="log", xlabel="million operations an image", ylabel="milliseconds an image")
-    ax.set(ylim=(0, 1.25 * max(milliseconds.values())))
+    slope = float(np.median([milliseconds[name] / (flops / 1e6) for name, flops in costs["flops"].items()]))
+    ax.axline((0, 0), slope=slope, color="#777777", lw=1, ls="dotted", label="equal speed", zorder=0)
+    ax.set(xlabel="million operations an image", ylabel="milliseconds an image")
+    ax.set(xlim=(0, 1.08 * costs["flops"].max() / 1e6), ylim=(0, 1.25 * max(milliseconds.values())))
     figure.legend(loc="outside right center", frameon=False)
     return figure

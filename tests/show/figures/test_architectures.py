@@ -75,5 +75,8 @@ def test_a_curve_without_validation_or_without_runs():
 def test_time_is_drawn_against_operations():
     costs = pd.DataFrame({"flops": {"dpt/test_vit": 2e8, "sam/small": 1e8}})
     figure = architectures.time_against_operations(costs, {"dpt/test_vit": 30.0, "sam/small": 20.0})
-    drawn = [tuple(line.get_xydata()[0]) for line in figure.axes[0].lines]
-    assert drawn == [(200.0, 30.0), (100.0, 20.0)]
+    *points, equal = figure.axes[0].lines
+    assert [tuple(line.get_xydata()[0]) for line in points] == [(200.0, 30.0), (100.0, 20.0)]
+    assert equal.get_xy1() == (0, 0)
+    assert equal.get_slope() == pytest.approx(0.175)  # between 0.15 and 0.20 ms a million
+    assert figure.axes[0].get_xscale() == "linear"
