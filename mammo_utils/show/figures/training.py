@@ -10,7 +10,7 @@ from matplotlib.ticker import MaxNLocator
 from mammo_utils.show.figures import BLUE, GREEN, ORANGE, PINK, RED, SKY, new
 from mammo_utils.training.history import History
 
-COLOURS = (BLUE, ORANGE, GREEN, RED, PINK, SKY)
+COLOURS = (BLUE, RED, GREEN, ORANGE, PINK, SKY)
 
 
 def curve(histories: Mapping[str, History], *, metric: str = "validation value") -> Figure:
