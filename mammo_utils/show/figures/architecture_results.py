@@ -1,6 +1,7 @@
 """Figures of notebook 03 about the study: scores of the networks, with how many labels, and where they fail.
 
-``runs`` is the table of the study, one row a run (`study.grid.read`).  Bars are 95 % t-intervals over seeds.
+``runs`` is the table of the study, one row a run (`study.grid.read`).  Thick bars are 95 % t-intervals over
+seeds; with fewer than ``ENOUGH`` seeds, where such an interval says little, a thin bar spans the single runs.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from mammo_utils.show.figures import INK, image, new
 from mammo_utils.show.figures.architectures import COLOURS, short
 
 GREY = "#888888"
+ENOUGH = 5
 
 
 def ranking(runs: pd.DataFrame, controls: Mapping[str, float]) -> Figure:
@@ -54,14 +56,24 @@ def ranking(runs: pd.DataFrame, controls: Mapping[str, float]) -> Figure:
 def _dots(
     ax: Axes, runs: pd.DataFrame, value: str, order: list[str], *, shift: float = 0.0, hollow: bool = False
 ) -> None:
-    table = seeds.means(runs, value, ["model"])
+    table = bars(runs, value, ["model"])
     for row, name in enumerate(order):
         own, colour = table.loc[name], COLOURS[name]
-        ax.hlines(row + shift, own["low"], own["high"], color=colour, lw=2)
+        ax.hlines(row + shift, own["low"], own["high"], color=colour, lw=own["width"])
         ax.plot(own["estimate"], row + shift, "o", color=colour, mfc="white" if hollow else colour, zorder=3)
         if not hollow:
             single = runs.loc[runs["model"] == name, value]
             ax.scatter(single, np.full(len(single), row + shift - 0.2), s=5, color=GREY)
+
+
+def bars(runs: pd.DataFrame, value: str, by: Sequence[str]) -> pd.DataFrame:
+    """`evaluation.seeds.means` with ``low`` and ``high`` of the bar to draw and its ``width`` in points."""
+    table = seeds.means(runs, value, by)
+    few = table["seeds"] < ENOUGH
+    runs = runs.groupby(list(by))[value]
+    table["low"] = table["low"].where(~few, runs.min())
+    table["high"] = table["high"].where(~few, runs.max())
+    return table.assign(width=np.where(few, 0.8, 2.2))
 
 
 def accuracy_against_cost(runs: pd.DataFrame, costs: pd.DataFrame) -> Figure:
@@ -70,7 +82,7 @@ def accuracy_against_cost(runs: pd.DataFrame, costs: pd.DataFrame) -> Figure:
     ``runs`` of one number of labels; ``costs``: a row each network, columns ``parameters`` and ``flops``.
     Of seconds and memory the least over the runs is shown, the run that other work disturbed least.
     """
-    table = seeds.means(runs, "dice", ["model"])
+    table = bars(runs, "dice", ["model"])
     measured = runs.groupby("model")[["train_seconds", "memory_mib"]].min()
     columns = {
         "parameters (million)": costs["parameters"] / 1e6,
@@ -82,7 +94,7 @@ def accuracy_against_cost(runs: pd.DataFrame, costs: pd.DataFrame) -> Figure:
     for ax, (label, values) in zip(axes.flat, columns.items(), strict=True):
         for name in _names(runs):
             own = table.loc[name]
-            ax.vlines(values[name], own["low"], own["high"], color=COLOURS[name], lw=2)
+            ax.vlines(values[name], own["low"], own["high"], color=COLOURS[name], lw=own["width"])
             ax.plot(values[name], own["estimate"], "o", color=COLOURS[name])
         ax.set(xlabel=label, xlim=(0, 1.12 * values[_names(runs)].max()))
     axes[0, 0].set_ylabel("Dice with the truth")
@@ -100,13 +112,13 @@ def label_efficiency(
     """
     figure, axes = new(1, 3, size=(10, 3.4), width_ratios=(1.5, 1.2, 0.8))
     left, middle, right = axes[0]
-    table = seeds.means(runs, value, ["model", "labels"])
+    table = bars(runs, value, ["model", "labels"])
     amounts = sorted(runs["labels"].unique())
     for place, name in enumerate(_names(runs)):
         own = table.loc[name].sort_index()
         at = own.index * 2 ** (0.12 * (place - 2.5))  # beside each other, or the bars would hide one another
         left.plot(at, own["estimate"], "o-", ms=4, color=COLOURS[name])
-        left.vlines(at, own["low"], own["high"], color=COLOURS[name], lw=1.5)
+        left.vlines(at, own["low"], own["high"], color=COLOURS[name], lw=own["width"])
     left.set(xlabel="labelled images", ylabel=f"{value.capitalize()} with the truth")
     arms = {"arm": "model", "first": first, "second": second, "level": level}
     pairs = seeds.contrasts(runs, value, by="labels", **arms)

@@ -101,3 +101,13 @@ def test_failures_stand_in_rows_of_any_length():
     cases = [[("one", pixels, mask, None), ("two", pixels, mask, mask)], [("three", pixels, mask, mask)]]
     figure = figures.failures(cases)
     assert [ax.get_title() for ax in figure.axes if ax.images] == ["one", "two", "three"]
+
+
+def test_a_bar_is_an_interval_of_many_seeds_and_the_range_of_few():
+    table = pd.DataFrame({"model": ["few"] * 3 + ["many"] * 6, "seed": [0, 1, 2, *range(6)]})
+    table["dice"] = [0.5, 0.7, 0.6, *np.linspace(0.5, 0.6, 6)]
+    found = figures.bars(table, "dice", ["model"])
+    assert found.loc["few", ["low", "high"]].tolist() == [0.5, 0.7]
+    half = 2.5706 * np.linspace(0.5, 0.6, 6).std(ddof=1) / np.sqrt(6)
+    assert found.loc["many", ["low", "high"]].tolist() == pytest.approx([0.55 - half, 0.55 + half], abs=1e-5)
+    assert found.loc["few", "width"] < found.loc["many", "width"]
