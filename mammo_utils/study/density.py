@@ -24,17 +24,17 @@ LEVELS = np.round(np.arange(0.05, 1.0, 0.05), 2)  # candidates for a tuned thres
 RUN = "mammo_utils.study.density:segment"
 TRIALS = (1e-3, 3e-3, 1e-2, 3e-2)  # learning rates that every arm of a study is tried with on `develop`
 
-# How far a repeated run may be off on another processor, where every step rounds differently.
+# How far a repeated run may be off in another precision or on another processor, where every step rounds
+# differently; the same machine repeats every digit.  A tuned threshold may jump by several candidates.
 TOLERANCE = {
-    **dict.fromkeys(("dice", "dice_a", "dice_b", "dice_breast", "dice_tuned", "spearman", "ece"), 0.05),
-    **dict.fromkeys(
-        ("mae", "mae_true_breast", "mae_soft", "mae_tuned", "bias", "bias_soft", "bias_tuned"), 4.0
-    ),
+    **dict.fromkeys(("dice", "dice_a", "dice_b", "dice_breast", "spearman", "ece"), 0.05),
+    **dict.fromkeys(("mae", "mae_true_breast", "mae_soft", "bias", "bias_soft"), 4.0),
     **dict.fromkeys((f"{name}_{grade}" for name in ("mae", "bias", "spread") for grade in "ABCD"), 8.0),
     **dict.fromkeys(("sensitivity", "precision"), 0.1),
     **dict.fromkeys(("lower", "upper"), 8.0),
-    "threshold": 0.5,
-    **dict.fromkeys(("images_per_second", "train_seconds"), math.inf),
+    "dice_tuned": 0.15,
+    **dict.fromkeys(("mae_tuned", "bias_tuned"), 12.0),
+    **dict.fromkeys(("threshold", "images_per_second", "train_seconds"), math.inf),
 }
 
 
