@@ -43,3 +43,15 @@ def outline(axes: Axes, mask: np.ndarray, colour: str, *, width: float = 1.2, st
     """Draw the border of a mask; an empty or full one has none."""
     if mask.any() and not mask.all():
         axes.contour(mask, [0.5], colors=colour, linewidths=width, linestyles=style)
+
+
+def errors(pixels: np.ndarray, truth: np.ndarray, found: np.ndarray) -> np.ndarray:
+    """The image in grey (H×W×3) with what both call dense in white, missed in blue and invented in orange."""
+    shown = np.repeat(0.55 * pixels[..., None], 3, axis=-1)
+    for mask, colour in (
+        (truth & found, (0.95, 0.95, 0.95)),
+        (truth & ~found, (0.34, 0.7, 0.91)),
+        (found & ~truth, (0.9, 0.62, 0)),
+    ):
+        shown[mask] = colour
+    return shown

@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from mammo_utils.evaluation import intervals, seeds
-from mammo_utils.show.figures import INK, image, new
+from mammo_utils.show.figures import INK, errors, image, new
 from mammo_utils.show.figures.architectures import COLOURS, short
 
 GREY = "#888888"
@@ -183,18 +183,6 @@ def by_density(images: pd.DataFrame) -> Figure:
     axes[0, 1].text(0.02, 0.02, "too little", transform=axes[0, 1].transAxes, color=GREY)
     _legend(figure, axes[0, 0], arms)
     return figure
-
-
-def errors(pixels: np.ndarray, truth: np.ndarray, found: np.ndarray) -> np.ndarray:
-    """The image in grey (H×W×3) with what both call dense in white, missed in blue and invented in orange."""
-    shown = np.repeat(0.55 * pixels[..., None], 3, axis=-1)
-    for mask, colour in (
-        (truth & found, (0.95, 0.95, 0.95)),
-        (truth & ~found, (0.34, 0.7, 0.91)),
-        (found & ~truth, (0.9, 0.62, 0)),
-    ):
-        shown[mask] = colour
-    return shown
 
 
 def failures(cases: Sequence[Sequence[tuple]]) -> Figure:

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from mammo_utils.evaluation import segmentation
 from mammo_utils.evaluation.calibration import Reliability
-from mammo_utils.show.figures import BLUE, GREEN, INK, ORANGE, PINK, RED, SKY, image, new, outline
+from mammo_utils.show.figures import BLUE, GREEN, INK, ORANGE, PINK, RED, SKY, errors, image, new, outline
 from mammo_utils.show.figures.losses_cases import NAMES, guess, resized, values
 from mammo_utils.synth.breast import View
 
@@ -25,18 +25,6 @@ def signed(value: float) -> str:
     ('+2.0', '−0.3')
     """
     return f"{value:+.1f}".replace("-", "−")
-
-
-def overlay(axes, pixels, called, target, title: str) -> None:
-    """A mammogram in which shared pixels are white, missed ones orange and added ones blue."""
-    colours = np.repeat(0.35 * pixels[..., None], 3, axis=2)
-    colours[called & target] = 0.92
-    colours[target & ~called] = (0.9, 0.62, 0)
-    colours[called & ~target] = (0.34, 0.7, 0.91)
-    axes.imshow(colours, interpolation="nearest")
-    axes.set(xticks=[], yticks=[])
-    axes.set_title(title, fontsize=9)
-    axes.spines[:].set_visible(False)
 
 
 def zoom(axes, breast: np.ndarray, *, margin: int = 4) -> None:
@@ -55,9 +43,9 @@ def cases(view: View, called: Mapping[str, np.ndarray]) -> Figure:
         error = segmentation.percent_density(mask, view.breast_mask) - wanted
         dice = segmentation.dice(mask, view.dense_mask)
         title = f"{name}\nDice {dice:.2f}, density {signed(error)} points"
-        overlay(ax, view.image, mask, view.dense_mask, title)
+        image(ax, errors(view.image, view.dense_mask, mask), title)
         zoom(ax, view.breast_mask)
-    figure.supxlabel("white: right, orange: missed, blue: added", fontsize=9, color=INK)
+    figure.supxlabel("white: right, blue: missed, orange: added", fontsize=9, color=INK)
     return figure
 
 
@@ -109,10 +97,10 @@ def playground(view: View, threshold: float, size: float, shift: float) -> Figur
     called = probability >= threshold
     figure, axes = new(1, 3, size=(10.5, 4.4), width_ratios=(1.15, 1, 1))
     image(axes[0, 0], view.image)
-    axes[0, 0].set_title("orange: truth\nblue: called dense", fontsize=9)
+    axes[0, 0].set_title("blue: truth\norange: called dense", fontsize=9)
     zoom(axes[0, 0], view.breast_mask)
-    outline(axes[0, 0], target, ORANGE)
-    outline(axes[0, 0], called, SKY)
+    outline(axes[0, 0], target, SKY)
+    outline(axes[0, 0], called, ORANGE)
     found = values(probability, target, view.breast_mask)
     axes[0, 1].barh([NAMES[name] for name in found.index], found, color=[COLOURS[n] for n in found.index])
     axes[0, 1].bar_label(axes[0, 1].containers[0], fmt=" %.3f", fontsize=8)
@@ -125,10 +113,10 @@ def playground(view: View, threshold: float, size: float, shift: float) -> Figur
     here = segmentation.percent_density(called, view.breast_mask)
     summed = 100 * probability[view.breast_mask].mean()
     dice = segmentation.dice(called, target)
-    axes[0, 2].plot(cuts, percent, color=BLUE, label="from the mask")
+    axes[0, 2].plot(cuts, percent, color=ORANGE, label="from the mask")
     axes[0, 2].plot(threshold, here, "o", color=INK)
     axes[0, 2].axhline(summed, color=GREEN, ls="--", lw=1.2, label="from summed probabilities")
-    axes[0, 2].axhline(size, color=ORANGE, lw=1.2, label="truth")
+    axes[0, 2].axhline(size, color=BLUE, lw=1.2, label="truth")
     axes[0, 2].legend(frameon=False, fontsize=8)
     axes[0, 2].set_title(f"mask: {here:.1f} % dense, Dice {dice:.2f}", fontsize=9)
     axes[0, 2].set(xlabel="threshold (probability)", ylabel="percent density", ylim=(0, 100))

@@ -6,6 +6,7 @@ import pytest
 
 from mammo_utils.evaluation import seeds
 from mammo_utils.show.figures import architecture_results as figures
+from mammo_utils.show.figures import errors
 
 CNN, TRANSFORMER = "unet/mobilenetv2_050", "segformer/small"
 
@@ -87,7 +88,7 @@ def test_classes_that_no_woman_has_are_left_out():
 
 def test_overlays_tell_found_missed_and_invented_apart():
     truth, found = np.array([[1, 1, 0, 0]], bool), np.array([[1, 0, 1, 0]], bool)
-    shown = figures.errors(np.full((1, 4), 0.5), truth, found)
+    shown = errors(np.full((1, 4), 0.5), truth, found)
     white, blue, orange, grey = shown[0]
     assert white.min() > 0.9
     assert blue.argmax() == 2
