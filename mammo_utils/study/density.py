@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
 
 from mammo_utils import profile
 from mammo_utils.data.batches import Batches
@@ -15,6 +14,7 @@ from mammo_utils.evaluation import segmentation as evaluation
 from mammo_utils.evaluation.calibration import expected_calibration_error
 from mammo_utils.models.segmentation import build
 from mammo_utils.study.phantoms import DRAW, WOMEN, draw, judged, women
+from mammo_utils.study.segmenter import save
 from mammo_utils.synth.breast import VERSION
 from mammo_utils.training import tasks
 from mammo_utils.training.loop import fit
@@ -74,8 +74,7 @@ def segment(settings: dict, seed: int) -> dict[str, float]:
     model, history, held, rows, threshold = trained(settings, seed)
     if seed == 0 and settings["cohort"] == "train":
         kept(settings).parent.mkdir(parents=True, exist_ok=True)
-        weights = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
-        save_file(weights, kept(settings))
+        save(model, kept(settings))
     unseen = Batches(held, rows, target="dense", batch_size=64, device=profile.device())
     found = tasks.predict(model, unseen, precision="auto")
     speed = {"images_per_second": history.images_per_second, "train_seconds": history.seconds}
