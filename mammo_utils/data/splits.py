@@ -11,6 +11,9 @@ import pandas as pd
 from mammo_utils.data import catalogs, fingerprints
 
 FRACTIONS = {"train": 0.6, "valid": 0.2, "test": 0.2}
+KEYS = ["group", "patient_id", "exam_id"]
+# All images of `density` are VinDr-Mammo's and bear their names; a folder may hold anybody's.
+NAMED_AFTER = {"density": "vindr", "folder": pd.NA}
 LEAK_COLUMNS = ["kind", "key", "split_a", "split_b", "images_a", "images_b"]
 
 
@@ -45,10 +48,7 @@ def split(
         raise ValueError(f"fractions must be positive and sum to 1, not {fractions}")
     columns = [stratify] if isinstance(stratify, str) else list(stratify or [])
     _need(table, group, *columns)
-    if table[group].isna().any():
-        raise SplitError(
-            f"{int(table[group].isna().sum())} rows have no {group}: they cannot be kept together"
-        )
+    _grouped(table, group)
     groups = (
         table.groupby(group)[columns].agg(_of_group) if columns else pd.DataFrame(index=table[group].unique())
     )
@@ -72,11 +72,72 @@ def _need(table: pd.DataFrame, *columns: str) -> None:
         raise SplitError(f"the table has no column {', '.join(absent)}; it has: {there}{remedy}")
 
 
+def _grouped(table: pd.DataFrame, group: str) -> None:
+    if table[group].isna().any():
+        raise SplitError(
+            f"{int(table[group].isna().sum())} rows have no {group}: they cannot be kept together"
+        )
+
+
 def _of_group(values: pd.Series):
     values = values.dropna()
     if values.empty:
         return pd.NA
     return values.max() if pd.api.types.is_numeric_dtype(values) else values.mode().min()
+
+
+def pool(table: pd.DataFrame, labelled: pd.DataFrame, *, transductive: bool = False) -> pd.DataFrame:
+    """The unlabelled pool out of ``table``: all its images but those of the women in ``labelled``.
+
+    A woman who shares a ``group``, ``patient_id``, ``exam_id`` or ``image_id`` with ``labelled`` is left out
+    with all her images.  Names count within one data set (column ``dataset``): two that number their patients
+    from 1 share nobody, but ``density`` is part of ``vindr``.  Names of a ``folder`` or of no data set may be
+    anybody's and count everywhere.
+
+    ``transductive=True`` keeps these women, those of the test included: a variant that results must name.
+    ``.attrs["shared"]`` of the result has the number of such ``women`` and ``images`` in ``table``.
+
+    Raises: ``SplitError`` for an absent column, for rows without a group and when nothing is left.
+
+    >>> rows = pd.DataFrame({"dataset": "vindr", "group": ["s1", "s1", "s2"], "image_id": ["a", "b", "c"]})
+    >>> rows = rows.assign(patient_id=rows["group"], exam_id=pd.NA)
+    >>> rest = pool(rows, rows[:1].assign(dataset="density"))
+    >>> rest["image_id"].tolist(), rest.attrs["shared"]
+    (['c'], {'women': 1, 'images': 2})
+    """
+    columns = [*KEYS, "image_id"]
+    for part in (labelled, table):
+        _need(part, *columns)
+        _grouped(part, "group")
+    parts = [part.reindex(columns=["dataset", *columns]).astype("string") for part in (labelled, table)]
+    both = pd.concat(parts, ignore_index=True)
+    keys = [_names(both, column) for column in columns]
+    known, before = pd.Series(np.arange(len(both)) < len(labelled)), -1
+    # An image may give away the woman, and she her other images.
+    while known.sum() > before:
+        before = known.sum()
+        for key in keys:
+            known |= key.isin(key[known].dropna())
+    theirs = known.to_numpy()[len(labelled) :]
+    if theirs.all() and not transductive:
+        raise SplitError(
+            "every image belongs to a labelled woman, so that none is left for the pool; if the tables only "
+            "happen to use the same names, give one of them its own with table.assign(dataset=...)"
+        )
+    kept = table[~theirs | transductive].reset_index(drop=True)
+    kept.attrs["shared"] = {"women": table["group"][theirs].nunique(), "images": int(theirs.sum())}
+    return kept
+
+
+def _names(table: pd.DataFrame, column: str) -> pd.Series:
+    """The values of ``column``, with the data set before those that stand for different women in several."""
+    values = table[column]
+    if "dataset" not in table:
+        return values
+    source = table["dataset"].map(lambda name: NAMED_AFTER.get(name, name)).astype("string")
+    same = source.groupby(values)
+    apart = (same.transform("nunique") > 1) & (same.transform("count") == same.transform("size"))
+    return values.mask(apart, source + "/" + values)
 
 
 def check(table: pd.DataFrame, *, group: str = "group") -> pd.DataFrame:
@@ -115,7 +176,7 @@ def audit(table: pd.DataFrame, *, pixels: bool = True, images=None) -> pd.DataFr
     ids). Kinds: ``group``; ``woman`` (patient_id); ``exam``; ``breast`` (the same breast on both sides),
     ``other breast`` (one breast of a woman here, the other there); ``identical pixels``, ``near-identical
     pixels`` (a resized, brightened or recompressed copy).  Rows with NA in a key share nothing through that
-    key.
+    key; names of different data sets are told apart as in ``pool``.
 
     ``pixels=False`` leaves the last two out; otherwise files are read at a small size, or ``images`` (N×H×W,
     such as ``ImageCache.images`` of the same rows) are used.  Pixels that differ only because two codecs
@@ -124,8 +185,9 @@ def audit(table: pd.DataFrame, *, pixels: bool = True, images=None) -> pd.DataFr
     Raises: ``SplitError`` for a table without a split or another column that is compared; ``ValueError`` for
     ``images`` of other rows.
     """
-    _need(table, "split", "image_id", "group", "patient_id", "exam_id", "laterality", *["path"] * pixels)
+    _need(table, "split", "image_id", *KEYS, "laterality", *["path"] * pixels)
     table = table.reset_index(drop=True)
+    table = table.assign(**{key: _names(table, key) for key in KEYS})
     side = table["patient_id"] + "/" + table["laterality"]
     leaks = []
     for kind, key in [

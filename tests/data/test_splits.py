@@ -256,3 +256,119 @@ def test_an_audit_needs_a_split_and_its_keys():
     with pytest.raises(splits.SplitError, match=r"no column path; it has"):
         splits.audit(table.drop(columns="path"))
     assert splits.audit(table.drop(columns="path"), pixels=False).empty
+
+
+@pytest.fixture(scope="module")
+def density(tmp_path_factory):
+    """Six women as VinDr-Mammo has them, and the dense-tissue masks of the women 1 and 4 among them."""
+    root = tmp_path_factory.mktemp("pool")
+    exams.write(root / "vindr", range(6), layout="vindr", size=128)
+    exams.write(root / "density", (1, 4), layout="density", size=128)
+    return catalogs.load("vindr", root / "vindr"), catalogs.load("density", root / "density")
+
+
+def together(rest, labelled):
+    both = [rest.assign(split="pool"), labelled.assign(split="labelled")]
+    return pd.concat(both, ignore_index=True)
+
+
+def test_the_pool_holds_no_labelled_woman_and_the_audit_agrees(density):
+    everyone, labelled = density
+    assert len(everyone) == 24
+    # One labelled image of a woman is enough to keep out the other three.
+    for some in (labelled, labelled.drop_duplicates("group")):
+        rest = splits.pool(everyone, some)
+        assert set(rest["group"]) == set(everyone["group"]) - set(labelled["group"])
+        assert list(rest.index) == list(range(16))
+        assert list(rest.columns) == list(everyone.columns)
+        assert rest.attrs["shared"] == {"women": 2, "images": 8}
+        assert splits.audit(together(rest, some)).empty
+
+
+def test_the_audit_reports_every_woman_whom_the_transductive_pool_keeps(density):
+    everyone, labelled = density
+    rest = splits.pool(everyone, labelled, transductive=True)
+    pd.testing.assert_frame_equal(rest, everyone)
+    assert rest.attrs["shared"] == {"women": 2, "images": 8}
+    assert "shared" not in everyone.attrs
+    leaks = splits.audit(together(rest, labelled))
+    for kind in ("group", "woman", "exam"):
+        assert set(leaks["key"][leaks["kind"] == kind]) == set(labelled["group"])
+    assert (leaks["kind"] == "identical pixels").sum() == 8
+
+
+def test_names_are_those_of_their_data_set_unless_it_may_hold_anybody_s_images():
+    table, labelled = women(4).assign(dataset="rsna"), women(2).assign(dataset="vindr")
+    rest = splits.pool(table, labelled)
+    assert (len(rest), rest.attrs["shared"]) == (16, {"women": 0, "images": 0})
+    assert kinds(together(rest, labelled), pixels=False) == {}
+    shared = {"group": 2, "woman": 2, "exam": 2, "breast": 4, "other breast": 4}
+    for ours, theirs in [
+        ("vindr", "vindr"),
+        ("vindr", "density"),
+        ("folder", "vindr"),
+        ("rsna", "folder"),
+        ("rsna", pd.NA),
+    ]:
+        table, labelled = table.assign(dataset=ours), labelled.assign(dataset=theirs)
+        assert splits.pool(table, labelled)["group"].unique().tolist() == ["w2", "w3"]
+        assert kinds(together(table, labelled), pixels=False) == shared
+    assert set(splits.pool(table, labelled.drop(columns="dataset"))["group"]) == {"w2", "w3"}
+
+
+def test_an_image_gives_away_its_woman_and_she_her_other_images():
+    table = women(3).assign(dataset="vindr")
+    copied = table[5:6].assign(dataset="folder", patient_id="own", group="own", exam_id=pd.NA)
+    rest = splits.pool(table, copied)
+    assert set(rest["group"]) == {"w0", "w2"}
+    assert rest.attrs["shared"] == {"women": 1, "images": 4}
+
+
+def test_a_number_and_its_text_are_one_name():
+    table = women(3).assign(group=lambda rows: rows["group"].str[1:])
+    labelled = table[:1].assign(group=0, patient_id="other", exam_id=pd.NA, image_id="other")
+    assert set(splits.pool(table, labelled)["group"]) == {"1", "2"}
+
+
+row = st.tuples(
+    st.sampled_from(["rsna", "vindr", "density", "folder", None]),
+    *[st.integers(0, 9).map(str)] * 2,
+    *[st.none() | st.integers(0, 9).map(str)] * 2,
+)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(row, min_size=1, max_size=4), st.lists(row, min_size=1, max_size=12))
+def test_the_pool_is_what_no_chain_of_shared_names_reaches(labelled, table):
+    source = {"rsna": "rsna", "vindr": "vindr", "density": "vindr"}
+
+    def same(a, b):
+        one, other = source.get(a[0]), source.get(b[0])
+        names = zip(a[1:], b[1:], strict=True)
+        return (one == other or None in (one, other)) and any(x == y and x is not None for x, y in names)
+
+    rows, reached = [*labelled, *table], list(range(len(labelled)))
+    for here in reached:
+        reached += [n for n in range(len(rows)) if n not in reached and same(rows[here], rows[n])]
+    expected = [n - len(labelled) for n in range(len(labelled), len(rows)) if n not in reached]
+
+    names = ["dataset", "group", "image_id", "patient_id", "exam_id"]
+    frames = [pd.DataFrame(part, columns=names, dtype="string") for part in (labelled, table)]
+    frames[1]["number"] = range(len(table))
+    assert list(splits.pool(frames[1], frames[0], transductive=True)["number"]) == list(range(len(table)))
+    if expected:
+        assert list(splits.pool(frames[1], frames[0])["number"]) == expected
+    else:
+        with pytest.raises(splits.SplitError, match="none is left"):
+            splits.pool(frames[1], frames[0])
+
+
+def test_a_pool_needs_the_keys_and_the_woman_of_every_row():
+    table = women(3)
+    with pytest.raises(splits.SplitError, match="no column exam_id"):
+        splits.pool(table, table[:1].drop(columns="exam_id"))
+    unknown = table.assign(group=table["group"].mask(table["group"] == "w1"))
+    with pytest.raises(splits.SplitError, match="4 rows have no group"):
+        splits.pool(unknown, table[:1])
+    with pytest.raises(splits.SplitError, match="4 rows have no group"):
+        splits.pool(table, unknown)
