@@ -58,6 +58,8 @@ def write(
     seed: int = 0,
     size: int = 256,
     prevalence: float = PREVALENCE,
+    likeness: float = breast.LIKENESS,
+    vendors: str = "woman",
     workers: int = 1,
 ) -> Path:
     """Write the four views of every phantom woman in ``patients`` below ``root``; returns the main table's
@@ -65,9 +67,10 @@ def write(
 
     ``layout``: ``phantom`` (with every truth), ``rsna``, ``vindr``, ``density`` (version 5, with its part of
     VinDr in the folder vindr), ``inbreast`` or ``cbis_ddsm``.  ``size`` is the height in pixels,
-    ``prevalence`` the share of women with cancer.  12-bit DICOM, uncompressed for even patients and JPEG 2000
-    for odd ones; see ``files.write_view`` for what differs by vendor.  All files are the same for any number
-    of ``workers``; tables that are already there are replaced.
+    ``prevalence`` the share of women with cancer; ``likeness`` of left and right and ``vendors`` are those of
+    `breast.exam`.  12-bit DICOM, uncompressed for even patients and JPEG 2000 for odd ones; see
+    ``files.write_view`` for what differs by vendor.  All files are the same for any number of ``workers``;
+    tables that are already there are replaced.
 
     Raises: ``ValueError`` for an unknown layout or no patients.
     """
@@ -79,7 +82,9 @@ def write(
     root.mkdir(parents=True, exist_ok=True)
 
     def one(patient: int) -> list[dict]:
-        views = breast.exam(patient, seed=seed, size=size, prevalence=prevalence)
+        views = breast.exam(
+            patient, seed=seed, size=size, prevalence=prevalence, likeness=likeness, vendors=vendors
+        )
         records = one_woman(root, views, (seed, patient, size))
         return [{"cohort": cohort_of(patient), **record} for record in records]
 

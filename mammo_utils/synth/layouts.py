@@ -15,6 +15,7 @@ import numpy as np
 from scipy import ndimage
 
 from mammo_utils.synth.breast import View
+from mammo_utils.synth.breast.anatomy import woman
 from mammo_utils.synth.files import identifier, write_mask, write_view
 
 Names = tuple[int, int, int]  # seed, patient, size
@@ -76,14 +77,15 @@ def phantom_tables(root: Path, records: list[dict]) -> Path:
 def rsna(root: Path, views: list[View], names: Names) -> list[dict]:
     """train_images/<patient_id>/<image_id>.dcm; side, view and age stand in train.csv only.
 
-    Vendor 0 stands at site 1, the others at site 2, which reports no density.  BIRADS (0 recall, 1, 2) is
-    blank for every second woman, ages and machines are written as RSNA writes them.  A difficult negative is
-    a breast without cancer that was recalled or called suspicious (BI-RADS 0, 4 or 5).
+    Women of vendor 0 come from site 1, the others from site 2, which reports no density.  BIRADS (0 recall,
+    1, 2) is blank for every second woman, ages and machines are written as RSNA writes them.  A difficult
+    negative is a breast without cancer that was recalled or called suspicious (BI-RADS 0, 4 or 5).
     """
     records = []
-    _, patient, _ = names
+    seed, patient, _ = names
+    site = 1 if woman(patient, seed).vendor == 0 else 2  # hers, whatever style a view of her has
     for number, view in enumerate(views):
-        image, site = 10 * patient + number, 1 if view.vendor == 0 else 2
+        image = 10 * patient + number
         path = root / "train_images" / str(patient) / f"{image}.dcm"
         write_view(path, view, names=names, patient_id=str(patient), compress=patient % 2 == 1, tags=False)
         record = {"site_id": site, "patient_id": patient, "image_id": image, "laterality": view.laterality}

@@ -1,5 +1,7 @@
 """The phantom breast: one anatomy, four views that agree, and truth that means what it says."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from joblib import Parallel, delayed
@@ -67,6 +69,78 @@ def test_views_of_one_breast_and_of_one_woman_agree_on_density(small):
     assert correlation[0, 1] > 0.8
     assert correlation[2, 3] > 0.8
     assert 0.8 < correlation[0, 2] < 0.999  # alike, not copies
+
+
+@pytest.mark.parametrize("likeness", [0, 0.5, anatomy.LIKENESS, 1])
+def test_noise_of_left_and_right_correlates_as_asked(likeness):
+    traits = anatomy.woman(3, 0)
+    left, right = (anatomy.breast(traits, 3, 0, side, likeness=likeness) for side in "LR")
+    for name in ("gland_noise", "septa_noise"):
+        one, other = getattr(left, name), getattr(right, name)
+        # A filter changes no correlation; this one leaves the many short waves, which pin it down.
+        short = [ndimage.laplace(noise.astype(float), mode="wrap").ravel() for noise in (one, other)]
+        assert np.corrcoef(short)[0, 1] == pytest.approx(likeness, abs=0.05)
+        assert np.array_equal(one, other) == (likeness == 1)
+    assert (left.threshold == right.threshold) == (likeness == 1)
+    assert not np.array_equal(left.ducts.points, right.ducts.points)
+
+
+def test_likeness_moves_left_and_right_together_and_nothing_else_about_the_woman(small):
+    women, overlap, apart = WOMEN[:12], [], []
+    for likeness in (0.0, 0.5, 1.0):
+        found = [exam(patient, size=64, lesions=(), likeness=likeness) for patient in women]
+        left, right = (np.stack([views[at].dense_mask for views in found]) for at in (0, 2))
+        right = right[:, :, ::-1]
+        overlap.append(2 * (left & right).sum() / (left.sum() + right.sum()))
+        apart.append(np.mean([abs(views[0].percent_density - views[2].percent_density) for views in found]))
+        for view, other in zip(sum(found, []), sum(small[:12], []), strict=True):
+            assert np.array_equal(view.breast_mask, other.breast_mask)
+            assert np.array_equal(view.pectoral_mask, other.pectoral_mask)
+            assert (view.thickness_mm, view.age) == (other.thickness_mm, other.age)
+    assert overlap[0] + 0.02 < overlap[1] < overlap[2] - 0.02
+    assert apart[0] > apart[1] > apart[2]
+
+
+def test_the_default_is_a_likeness_of_85_percent_and_one_vendor_a_woman(small):
+    asked = exam(4, size=64, lesions=(), likeness=0.85, vendors="woman")
+    assert fingerprint(asked) == fingerprint(small[4])
+    assert all(len({view.vendor for view in views}) == 1 for views in small)
+
+
+def test_a_style_for_every_view_changes_what_is_displayed_and_no_truth(small):
+    ordinary = small[:24]
+    restyled = [exam(patient, size=64, lesions=(), vendors="view") for patient in WOMEN[:24]]
+    for view, other in zip(sum(restyled, []), sum(ordinary, []), strict=True):
+        for field in dataclasses.fields(breast.View):
+            if field.name not in ("image", "vendor"):
+                np.testing.assert_equal(getattr(view, field.name), getattr(other, field.name), field.name)
+        assert np.array_equal(view.image, other.image) == (view.vendor == other.vendor)
+    # A view's style says nothing about the style of another, nor about the vendor of the woman.
+    vendors = [
+        [view.vendor for view in (*views, own[0])] for views, own in zip(restyled, ordinary, strict=True)
+    ]
+    equal = np.mean([np.equal.outer(row, row) for row in vendors], axis=0)
+    assert set(np.ravel(vendors)) == {0, 1}
+    assert (np.abs(equal - 0.5) < 0.3)[~np.eye(5, dtype=bool)].all()
+
+
+def test_a_restyled_view_looks_as_if_the_woman_had_come_to_that_vendor(monkeypatch):
+    kinds = tuple(dataclasses.replace(vendor, field=240.0) for vendor in breast.VENDORS)
+    monkeypatch.setattr(breast, "VENDORS", kinds)  # geometry stays hers, so the fields are made equal here
+    restyled = exam(3, size=64, vendors="view")
+    assert {view.vendor for view in restyled} == {0, 1}
+    draw = breast.woman
+    for vendor in (0, 1):
+        monkeypatch.setattr(
+            breast, "woman", lambda *who, vendor=vendor: dataclasses.replace(draw(*who), vendor=vendor)
+        )
+        for view, other in zip(restyled, exam(3, size=64), strict=True):
+            assert np.array_equal(view.image, other.image) == (view.vendor == vendor)
+
+
+def test_the_shifted_site_has_no_other_style_to_show():
+    asked = (exam(breast.SHIFTED_FROM + 1, size=64, vendors=vendors) for vendors in ("woman", "view"))
+    assert len({str(fingerprint(views)) for views in asked}) == 1
 
 
 def test_percent_density_by_class_is_within_the_published_spread(small):
@@ -269,5 +343,10 @@ def test_wrong_requests_name_what_is_right():
         exam(1, size=8)
     with pytest.raises(ValueError, match="prevalence 10"):
         exam(1, size=32, prevalence=10)
+    for likeness in (-0.1, 1.1, float("nan")):
+        with pytest.raises(ValueError, match=f"likeness {likeness}: .* from 0 to 1"):
+            exam(1, size=32, likeness=likeness)
+    with pytest.raises(ValueError, match="'image'.*woman, view"):
+        exam(1, size=32, vendors="image")
     with pytest.raises(ValueError, match="outside the L breast"):
         exam(1, size=64, lesions=(Lesion("L", "circumscribed", True, (500.0, 0.0, 0.0), 10.0),))

@@ -281,6 +281,38 @@ def test_prevalence_and_seed_reach_the_phantom(tmp_path):
     assert (other["percent_density"] != none["percent_density"]).all()
 
 
+def test_the_style_of_a_view_stands_in_its_header_in_the_table_and_in_its_pixels(tmp_path):
+    options = {"likeness": 0.2, "vendors": "view"}
+    rows = pd.read_csv(write(tmp_path, "phantom", **options)).set_index("image_id")
+    mixed = 0
+    for patient in WOMEN:
+        views = views_of(patient, **options)
+        mixed += len({view.vendor for view in views}) > 1
+        for view in views:
+            row = rows.loc[f"{view.patient_id}_{view.laterality}_{view.view}"]
+            ds = pydicom.dcmread(tmp_path / row["path"])
+            assert row["machine"] == f"vendor {view.vendor}"
+            assert ds.ManufacturerModelName == f"Phantom vendor {view.vendor}"
+            inverse = ds.PhotometricInterpretation == "MONOCHROME1"
+            assert inverse == breast.VENDORS[view.vendor].monochrome1
+            assert ("VOILUTFunction" in ds) == (view.vendor == 2)
+            assert (ds.WindowCenter == 2048) == (view.vendor != 1)
+            found = dicom.read(tmp_path / row["path"])
+            assert np.abs(found.image - view.image).max() < 1e-3
+            assert found.spacing_mm == pytest.approx((view.spacing_mm,) * 2, abs=1e-6)
+            assert row["percent_density"] == pytest.approx(view.percent_density, rel=1e-12)
+    assert mixed
+
+
+def test_a_woman_stays_at_her_site_when_her_views_have_styles_of_their_own(folders, tmp_path):
+    ordinary = pd.read_csv(folders["rsna"][1])
+    restyled = pd.read_csv(write(tmp_path, "rsna", vendors="view"))
+    assert (restyled["site_id"] == ordinary["site_id"]).all()
+    assert (restyled["machine_id"] != ordinary["machine_id"]).any()
+    styles = [view.vendor for patient in WOMEN for view in views_of(patient, vendors="view")]
+    assert list(restyled["machine_id"]) == [29 + 20 * vendor for vendor in styles]
+
+
 def test_an_unknown_layout_lists_the_known_ones(tmp_path):
     with pytest.raises(ValueError, match="phantom, rsna, vindr, density, inbreast, cbis_ddsm"):
         exams.write(tmp_path, [0], layout="embed")

@@ -12,16 +12,18 @@ from dataclasses import dataclass
 import numpy as np
 
 from mammo_utils.data.preprocess import width_for
+from mammo_utils.profile import choose
 
 from . import lesions as _lesions
-from .anatomy import CLASSES, SHIFTED_FROM, Breast, breast, stream, woman
+from .anatomy import CLASSES, LIKENESS, SHIFTED_FROM, Breast, breast, stream, vendor_at, woman
 from .exposure import VENDORS, display, expose, mark
 from .lesions import Lesion
 from .projection import Frame, Grid, muscle, outline, splat, thickness, tissue
 from .readers import birads_call, density_call
 from .readers import outline as drawn_by
 
-__all__ = ["CLASSES", "DENSE_FRACTION", "SHIFTED_FROM", "VENDORS", "VERSION", "Lesion", "View", "exam"]
+__all__ = ["CLASSES", "DENSE_FRACTION", "LIKENESS", "SHIFTED_FROM", "VENDORS", "VERSION", "Lesion", "View"]
+__all__ += ["exam"]
 
 VERSION = 1  # stands in every row of results; a change of the images is a new version
 DENSE_FRACTION = 0.25  # gland share of a ray above which it counts as dense, the same for all women
@@ -49,7 +51,7 @@ class View:
     birads: int  # a reader's call for this breast: 1 or 2, or 4 or 5 where suspicious
     patient_id: str
     age: int  # years
-    vendor: int  # 0, 1 or 2: see exposure.VENDORS
+    vendor: int  # 0, 1 or 2, whose style the image has: see exposure.VENDORS
     spacing_mm: float  # of a pixel of ``image``
     thickness_mm: float  # of the compressed breast
     lesions: tuple = ()  # what was placed in this breast
@@ -62,6 +64,8 @@ def exam(
     size: int = 256,
     lesions: tuple[Lesion, ...] | None = None,
     prevalence: float = _lesions.PREVALENCE,
+    likeness: float = LIKENESS,
+    vendors: str = "woman",
 ) -> list[View]:
     """Four mammograms (L CC, L MLO, R CC, R MLO) of one phantom woman.
 
@@ -70,8 +74,17 @@ def exam(
     pixel; a tuple of ``Lesion`` places these.  Patients from ``SHIFTED_FROM`` on come from the site with the
     held-out vendor.
 
-    Raises ``ValueError`` for a negative patient, an image under 32 pixels, a prevalence outside 0–1 and a
-    lesion that lies outside its breast.
+    ``likeness`` is the correlation of the noise that gland and septa of the left and of the right breast are
+    made of: 1 is the same noise, 0 independent noise.  How much gland a breast has beside the woman's mean
+    follows it: the less alike, the wider percent density spreads.  At any likeness the breasts share the
+    woman's traits, and ducts, vessels, finest texture and compression of a breast are its own.
+
+    ``vendors`` is ``woman`` (one vendor's style for all her views) or ``view``: the style of every view
+    (processing, display curve, marker, how the file is stored) is drawn from the vendors at her site.  Field
+    and pixel spacing stay those of her own vendor, so that masks and exposure are equal in both cases.
+
+    Raises ``ValueError`` for a negative patient, an image under 32 pixels, a prevalence or likeness outside
+    0–1, another word for ``vendors`` and a lesion that lies outside its breast.
 
     >>> views = exam(3, size=64)
     >>> [view.laterality + view.view for view in views], views[0].image.shape
@@ -83,12 +96,15 @@ def exam(
         )
     if not 0 <= prevalence <= 1:
         raise ValueError(f"prevalence {prevalence}: give a share of women from 0 to 1")
+    if not 0 <= likeness <= 1:
+        raise ValueError(f"likeness {likeness}: give a correlation from 0 to 1")
+    choose("vendors", vendors, ("woman", "view"))
     traits = woman(patient, seed)
-    bodies = {side: breast(traits, patient, seed, side) for side in "LR"}
+    bodies = {side: breast(traits, patient, seed, side, likeness=likeness) for side in "LR"}
     if lesions is None:
         lesions = _lesions.draw(bodies, patient, seed, prevalence)
     views = [
-        _view(bodies[side], side, mlo, size, patient, seed, tuple(x for x in lesions if x.laterality == side))
+        _view(bodies[side], side, mlo, size, patient, seed, vendors, lesions)
         for side in "LR"
         for mlo in (False, True)
     ]
@@ -97,15 +113,19 @@ def exam(
     return [View(**view, density=call) for view in views]
 
 
-def _view(body: Breast, side: str, mlo: bool, size: int, patient: int, seed: int, lesions: tuple) -> dict:
+def _view(
+    body: Breast, side: str, mlo: bool, size: int, patient: int, seed: int, vendors: str, lesions: tuple
+) -> dict:
     """All of a ``View`` but the class, which belongs to the woman."""
     traits = body.woman
-    vendor = VENDORS[traits.vendor]
+    lesions = tuple(lesion for lesion in lesions if lesion.laterality == side)
+    vendor = traits.vendor
+    if vendors == "view":
+        vendor = vendor_at(patient, stream(seed, patient, "vendor", side, mlo))
+    style, field = VENDORS[vendor], VENDORS[traits.vendor].field
     rng = stream(seed, patient, "view", side, mlo)
     name = "MLO" if mlo else "CC"
-    frame = Frame(
-        (size, width_for(size)), vendor.field / size, mlo, traits, vendor.field * rng.uniform(0.48, 0.54)
-    )
+    frame = Frame((size, width_for(size)), field / size, mlo, traits, field * rng.uniform(0.48, 0.54))
     grid = Grid(frame)
     pectoral, top = muscle(frame, grid, rng)
     compressed = traits.thickness * (1.06 if mlo else 1.0) * np.exp(0.03 * rng.normal())
@@ -135,7 +155,7 @@ def _view(body: Breast, side: str, mlo: bool, size: int, patient: int, seed: int
     exposure = expose(
         tissues, foreign, compressed, frame.spacing, stream(seed, patient, "noise", side, mlo, size)
     )
-    image = display(exposure, whole, compressed, frame.spacing, vendor, rng)
+    image = display(exposure, whole, compressed, frame.spacing, style, rng)
 
     is_muscle = (pectoral > 0.02) & inside
     is_breast = inside & ~is_muscle
@@ -158,7 +178,7 @@ def _view(body: Breast, side: str, mlo: bool, size: int, patient: int, seed: int
     ):  # anatomy is drawn with the chest wall left; a right breast is acquired the other way round
         arrays = {key: np.ascontiguousarray(value[:, ::-1]) for key, value in arrays.items()}
         readers = {key: np.ascontiguousarray(value[:, ::-1]) for key, value in readers.items()}
-    mark(arrays["image"], f"{side} {name}", frame.spacing, vendor, rng)
+    mark(arrays["image"], f"{side} {name}", frame.spacing, style, rng)
     arrays["image"] = np.clip(arrays["image"], 0, 1).astype(np.float32)
     cancer = any(lesion.malignant for lesion in lesions)
     return arrays | {
@@ -170,7 +190,7 @@ def _view(body: Breast, side: str, mlo: bool, size: int, patient: int, seed: int
         "birads": birads_call(lesions, stream(seed, patient, "birads call", side)),
         "patient_id": f"P{patient:07d}",
         "age": traits.age,
-        "vendor": traits.vendor,
+        "vendor": vendor,
         "spacing_mm": frame.spacing,
         "thickness_mm": float(compressed),
         "lesions": lesions,

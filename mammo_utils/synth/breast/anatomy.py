@@ -18,7 +18,7 @@ SHIFTED_FROM = 1_000_000  # patients from here on come from the site with the he
 CLASSES = {"A": (0.10, 4.3, 4.3), "B": (0.40, 19.3, 11.3), "C": (0.40, 40.4, 14.8), "D": (0.10, 62.3, 11.7)}
 
 CUBE, VOXEL = 48, 3.2  # noise volumes: periodic, edge 154 mm; the shortest wave they carry is 6.4 mm
-LIKENESS = 0.85  # correlation of the noise of left and right breast
+LIKENESS = 0.85  # correlation of the noise of left and right breast, unless told
 TEXTURE, STRANDS = 0.85, 0.55  # weight of the power-law texture and of strands in the gland field
 
 # Area density (first row) that a volume fraction of gland (second row) gives, measured on `develop`.
@@ -56,6 +56,12 @@ class Woman:
     age: int
 
 
+def vendor_at(patient: int, rng) -> int:
+    """Draw one of the vendors at the patient's site."""
+    vendor = int(rng.integers(2))
+    return 2 if patient >= SHIFTED_FROM else vendor
+
+
 def woman(patient: int, seed: int) -> Woman:
     """Draw the traits of one woman."""
     rng = stream(seed, patient, "woman")
@@ -64,7 +70,7 @@ def woman(patient: int, seed: int) -> Woman:
     density = np.clip(rng.normal(means[group], spreads[group]), 0.5, 88.0) / 100
     size = 0.9 * rng.normal() - 1.2 * (density - 0.3)
     thickness = rng.normal(64 - 34 * density, 8)
-    vendor = int(rng.integers(2))
+    vendor = vendor_at(patient, rng)
     return Woman(
         area_density=density,
         depth=96 * np.exp(0.16 * size + 0.06 * rng.normal()),
@@ -80,7 +86,7 @@ def woman(patient: int, seed: int) -> Woman:
         fat_layer=rng.uniform(3, 9),
         patchiness=rng.uniform(1.0, 2.4),
         gland_depth=rng.uniform(0.45, 0.75),
-        vendor=2 if patient >= SHIFTED_FROM else vendor,
+        vendor=vendor,
         age=int(np.clip(rng.normal(58, 9), 40, 85)),
     )
 
@@ -107,20 +113,20 @@ class Breast:
     vessels: Threads
 
 
-def breast(traits: Woman, patient: int, seed: int, laterality: str) -> Breast:
-    """Build one breast; the two share the woman's noise with correlation ``LIKENESS``."""
+def breast(traits: Woman, patient: int, seed: int, laterality: str, *, likeness: float = LIKENESS) -> Breast:
+    """Build one breast; the two share the woman's noise with correlation ``likeness`` (0–1)."""
     cubes = []
     for name, beta in (("gland", traits.beta), ("septa", None)):
         shape = (CUBE,) * 3
         shared = stream(seed, patient, name).standard_normal(shape, dtype=np.float32)
         own = stream(seed, patient, name, laterality).standard_normal(shape, dtype=np.float32)
-        cubes.append(_filtered(np.sqrt(LIKENESS) * shared + np.sqrt(1 - LIKENESS) * own, beta))
+        cubes.append(_filtered(np.sqrt(likeness) * shared + np.sqrt(1 - likeness) * own, beta))
     # The upper outer quadrant holds the most gland.
     centre = tuple(0.10 + 0.14 * stream(seed, patient, "centre").normal(size=2))
     rng = stream(seed, patient, "threads", laterality)
     body = Breast(traits, *cubes, centre, 0.0, _ducts(traits, rng), _vessels(traits, rng))
     own = stream(seed, patient, "amount", laterality).normal()
-    volume = np.interp(traits.area_density, *AREA_TO_VOLUME) * np.exp(0.4 * np.sqrt(1 - LIKENESS) * own)
+    volume = np.interp(traits.area_density, *AREA_TO_VOLUME) * np.exp(0.4 * np.sqrt(1 - likeness) * own)
     threshold = np.quantile(gland_field(body, *_lattice(traits)), 1 - min(volume, 0.95))
     return Breast(**{**vars(body), "threshold": float(threshold)})
 
