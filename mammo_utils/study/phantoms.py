@@ -18,21 +18,32 @@ LEVELS = np.linspace(0.1, 1.0, 61)  # candidates for the one intensity threshold
 
 
 def women(
-    name: str, *, size: int, count: int | None = None, shifted: bool = False, workers: int = 1
+    name: str,
+    *,
+    size: int,
+    count: int | None = None,
+    shifted: bool = False,
+    likeness: float = breast.LIKENESS,
+    vendors: str = "woman",
+    workers: int = 1,
 ) -> cache.ImageCache:
     """Four views of the first ``count`` women (by default ``WOMEN``) of a cohort, prepared at ``size``.
 
     They are written once, as DICOM files of twice the size in `profile.cache_dir`, and read by the same door
-    as a real data set.  Rows are in the order of the women.
+    as a real data set.  Rows are in the order of the women.  ``likeness`` of left and right and ``vendors``
+    are those of `breast.exam`; women who differ from the default in them lie in a folder of their own.
     """
     count = WOMEN[name] if count is None else count
     site = "_shifted" * shifted
-    folder = profile.cache_dir() / f"phantom_{breast.VERSION}" / f"{name}{site}_{count}_{size}"
+    kind = "" if likeness == breast.LIKENESS else f"_likeness_{float(likeness)}"
+    kind += "" if vendors == "woman" else f"_vendors_{vendors}"
+    folder = profile.cache_dir() / f"phantom_{breast.VERSION}" / f"{name}{site}_{count}_{size}{kind}"
     folder.mkdir(parents=True, exist_ok=True)
     with locked(folder / "lock"):
         if not (folder / "cache" / "table.csv").is_file():
             patients = exams.cohort(name, shifted=shifted)[:count]
-            exams.write(folder / "files", patients, layout="phantom", size=2 * size, workers=workers)
+            options = {"likeness": likeness, "vendors": vendors, "workers": workers}
+            exams.write(folder / "files", patients, layout="phantom", size=2 * size, **options)
             table = catalogs.load("phantom", folder / "files")
             cache.build(table, folder / "cache", size=size, workers=workers)
     return cache.ImageCache.open(folder / "cache")
