@@ -66,7 +66,8 @@ def test_regression_is_closed_form_ridge_with_the_penalty_of_a_slow_search(seed)
     assert got == pytest.approx(expected, abs=1e-9)
 
 
-@pytest.mark.parametrize("seed", range(3))
+# In draws 15 and 27 plain accuracy within the folds would choose another penalty.
+@pytest.mark.parametrize("seed", [0, 15, 27])
 def test_classification_is_what_a_general_optimiser_finds(seed):
     rng = np.random.default_rng(seed)
     y = np.tile([0, 0, 0, 1, 1, 2], 10)
