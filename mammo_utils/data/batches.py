@@ -4,9 +4,7 @@ same for any number of threads and processes."""
 from __future__ import annotations
 
 import copy
-from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, nullcontext
 from operator import index
 from typing import NamedTuple
@@ -16,6 +14,7 @@ import pandas as pd
 import torch
 
 from mammo_utils.data import augment as changes
+from mammo_utils.data.ahead import ahead
 from mammo_utils.data.draws import hashed
 from mammo_utils.profile import choose
 
@@ -45,11 +44,13 @@ class Batches:
     for each image; by default all.  ``target``: the name of a mask, or of a column of numbers or booleans.
     ``breast``: the name of a mask; ``"foreground"``, the breast with muscle, serves data sets without one.
 
-    ``shuffle`` orders every epoch by a hash of (seed, epoch).  ``augment``: a name of ``augment.STRENGTHS``
-    or ``augment.Ranges``; the draw of an image depends on (seed, epoch, row) only.  ``drop_last`` leaves out
-    a last batch that is not full.  ``workers`` threads read ahead; with 0 a batch is read when it is asked
-    for.  ``resident`` keeps all selected images on the device: True, False, or ``"auto"``, which does so on a
-    CUDA device if they take less than a quarter of its free memory.
+    ``shuffle`` orders every epoch by a hash of (seed, epoch); ``together`` then keeps the images of a woman
+    side by side.  ``augment``: a name of ``augment.STRENGTHS`` or ``augment.Ranges``; the draw of an image
+    depends on (seed, epoch, row) only.  With ``views`` above 1 a batch holds every image so many times, each
+    with a draw of its own: first all images once, then all again; ``batch_size`` counts the originals.
+    ``drop_last`` leaves out a last batch that is not full.  ``workers`` threads read ahead; with 0 a batch is
+    read when it is asked for.  ``resident`` keeps all selected images on the device: True, False, or
+    ``"auto"``, which does so on a CUDA device if they take less than a quarter of its free memory.
 
     Raises: ``ValueError`` for a target or breast that is not there, for selected rows without target, breast
     or group, for rows outside of the cache, and for settings that leave no batch.
@@ -64,7 +65,9 @@ class Batches:
         breast: str = "breast",
         batch_size: int = 16,
         shuffle: bool = False,
+        together: bool = False,
         augment: str | changes.Ranges | None = None,
+        views: int = 1,
         seed: int = 0,
         drop_last: bool = False,
         device="cpu",
@@ -75,8 +78,11 @@ class Batches:
             raise ValueError(f"images must be uint16 with 65535 for 1, not {cache.images.dtype}")
         self.rows = _selected(rows, len(cache.images))
         self.batch_size, self.workers, self.drop_last = index(batch_size), index(workers), drop_last
-        if self.batch_size < 1 or self.workers < 0:
-            raise ValueError(f"batch_size={batch_size} must be 1 or more and workers={workers} 0 or more")
+        self.views, self.together = index(views), together
+        if min(self.batch_size, self.views) < 1 or self.workers < 0:
+            raise ValueError(
+                f"batch_size={batch_size} and views={views} must be 1 or more and workers={workers} 0 or more"
+            )
         if drop_last and len(self.rows) < self.batch_size:
             raise ValueError(
                 f"{len(self.rows)} images do not fill one batch of {batch_size}; lower batch_size"
@@ -91,7 +97,7 @@ class Batches:
             raise ValueError(
                 f"no mask {breast!r} of the breast; there are: {there} (foreground has the muscle)"
             )
-        named = [breast] if self._target is not None else [target, breast]
+        named = [breast] if self._target is not None or target == breast else [target, breast]
         for name in named:
             _complete(cache.table, f"{name}_mask", self.rows)
         self._masks = [cache.masks[name] for name in named]
@@ -137,7 +143,8 @@ class Batches:
         """For each batch the places of its images in ``rows``."""
         order, (rank, world) = np.arange(len(self.rows)), self._part
         if self.shuffle:
-            order = np.argsort(hashed(self.seed, self.epoch, order), kind="stable")
+            unit = self._patient[self.rows] if self.together else order
+            order = np.argsort(hashed(self.seed, self.epoch, unit), kind="stable")
         batches = [order[k * self.batch_size : (k + 1) * self.batch_size] for k in range(len(self))]
         return [batch[rank % len(batch) :: world] for batch in batches]
 
@@ -145,7 +152,7 @@ class Batches:
         if self._stays():
             blocks = (self._recall(places) for places in plan)
         else:
-            blocks = _ahead(self._read, plan, self.workers)
+            blocks = ahead(self._read, plan, self.workers)
         with closing(blocks):
             for places, block in zip(plan, blocks, strict=True):
                 yield self._finish(places, block, epoch)
@@ -186,31 +193,19 @@ class Batches:
         # Not every device can compute with uint16.
         image = image.to(torch.int32).bitwise_and_(0xFFFF).to(torch.float32).div_(65535)[:, None]
         masks = masks.to(torch.float32).transpose(0, 1)
-        drawn = changes.draw(rows, ranges=self.ranges, seed=self.seed, epoch=epoch)
-        image, masks, _ = changes.apply(drawn, image, masks=masks)
+        versions = [
+            changes.apply(
+                changes.draw(rows, ranges=self.ranges, seed=self.seed, epoch=epoch, view=view),
+                image,
+                masks=masks,
+            )[:2]
+            for view in range(self.views)
+        ]
+        image, masks = versions[0] if self.views == 1 else map(torch.cat, zip(*versions, strict=True))
+        rows, places = np.tile(rows, self.views), np.tile(places, self.views)
         target = masks[:, :1].contiguous() if self._target is None else self._target[places].to(self.device)
         patient, row = (torch.from_numpy(values).to(self.device) for values in (self._patient[rows], rows))
         return Batch(image, target, masks[:, -1:].contiguous(), patient, row)
-
-
-def _ahead(read, plan: list[np.ndarray], workers: int) -> Iterator:
-    """``read`` of every entry in order, by threads that are at most ``workers`` + 1 entries ahead.
-
-    An error of a thread is raised where its result is due.  The threads end with the generator.
-    """
-    if workers == 0:
-        yield from map(read, plan)
-        return
-    pool, waiting = ThreadPoolExecutor(workers, "read-ahead"), deque()
-    try:
-        for places in plan:
-            waiting.append(pool.submit(read, places))
-            if len(waiting) > workers:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
-    finally:
-        pool.shutdown(cancel_futures=True)
 
 
 def _selected(rows, n: int) -> np.ndarray:

@@ -123,8 +123,8 @@ MODELS = {
     "unet/tf_mobilenetv2_100": Model(
         "U-Net",
         "CNN",
-        "gpu",
-        partial(families.unet, "mobilenetv2_100", pad_type="same"),
+        "cpu",
+        partial(families.unet, "mobilenetv2_100", pad_type="same", decoder_channels=SMALL),
         download=None,
         normal=HALF,
     ),

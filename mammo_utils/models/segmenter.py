@@ -23,6 +23,22 @@ def padded(shape: tuple[int, int], stride: int) -> tuple[int, int]:
     return height, width
 
 
+def ready(image: Tensor, network: nn.Module) -> Tensor:
+    """(N, channels, H, W) in 0–1, padded and normalised as ``network`` takes it.
+
+    Of ``network``, a `Segmenter` or its encoder, ``stride``, ``only``, ``mean`` and ``std`` are used.
+    """
+    height, width = image.shape[-2:]
+    tall, wide = padded((height, width), network.stride)
+    if network.only not in (None, (tall, wide)):
+        raise ValueError(
+            f"this network was built for images of up to {network.only[0]}×{network.only[1]}, these are "
+            f"{height}×{width}; build it with size=({height}, {width})"
+        )
+    # Black goes right and below, where prepared images have theirs; hence before normalisation.
+    return (F.pad(image, (0, wide - width, 0, tall - height)) - network.mean) / network.std
+
+
 class Segmenter(nn.Module):
     """A network with the care that every one needs: normalisation, padding to its stride, cropping back.
 
@@ -63,15 +79,7 @@ class Segmenter(nn.Module):
     def forward(self, image: Tensor, *prompt: Tensor) -> Tensor:
         """(N, channels, H, W) in 0–1 to logits (N, classes, H, W): dense tissue, breast without muscle."""
         height, width = image.shape[-2:]
-        tall, wide = padded((height, width), self.stride)
-        if self.only not in (None, (tall, wide)):
-            raise ValueError(
-                f"this network was built for images of up to {self.only[0]}×{self.only[1]}, these are "
-                f"{height}×{width}; build it with size=({height}, {width})"
-            )
-        # Black goes right and below, where prepared images have theirs; hence before normalisation.
-        image = F.pad(image, (0, wide - width, 0, tall - height))
-        return self.net((image - self.mean) / self.std, *prompt)[..., :height, :width]
+        return self.net(ready(image, self), *prompt)[..., :height, :width]
 
 
 class PromptedSegmenter(Segmenter):

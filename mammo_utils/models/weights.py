@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import os
 import re
 import warnings
 from contextlib import contextmanager
 from pathlib import Path
 
 from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from torch import nn
 
 from mammo_utils.profile import choose
@@ -48,6 +50,18 @@ def downloading(weights: str, model: str):
 def stem(encoder: nn.Module) -> str:
     """Name of the weight of the first convolution, which alone depends on the number of channels."""
     return next(name for name, module in encoder.named_modules() if isinstance(module, nn.Conv2d)) + ".weight"
+
+
+def save(encoder: nn.Module, path: str | Path, made: dict) -> None:
+    """Write the weights of ``encoder`` under the names of timm, with ``made`` (plain values) as JSON beside.
+
+    The file appears whole or not at all.
+    """
+    path = Path(path)
+    part = path.with_name(path.name + ".part")
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in encoder.state_dict().items()}
+    save_file(tensors, part, metadata={"made": json.dumps(made)})
+    os.replace(part, path)
 
 
 def load(encoder: nn.Module, path: str | Path) -> None:

@@ -1,0 +1,175 @@
+"""Pretraining of an encoder without labels of the task: methods, their settings, one call for all."""
+
+from __future__ import annotations
+
+import math
+import os
+from dataclasses import dataclass
+from functools import partial
+
+import pandas as pd
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from mammo_utils import profile
+from mammo_utils.data.augment import Ranges
+from mammo_utils.data.batches import Arrays, Batches
+from mammo_utils.models import pretext
+from mammo_utils.models.segmenter import Segmenter
+from mammo_utils.profile import choose
+from mammo_utils.training import contrastive, masked
+from mammo_utils.training.history import History
+from mammo_utils.training.loop import fit
+
+POSITIVES = ("woman", "breast")
+PAIRS = ("simclr", "barlow_twins")  # compare two versions of each image
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a method is run.
+
+    ``augment``: a strength of `data.augment` for every version of an image.  ``batch_size`` counts images
+    through the encoder, so SimCLR and Barlow Twins draw half as many originals.  ``hidden`` and ``out`` are
+    the widths of the projector.  ``positives`` of multi-view: all views of a ``woman`` or those of a
+    ``breast``.  ``patch`` is the edge of a hidden square in pixels, ``ratio`` the share that is hidden.
+    """
+
+    lr: float = 1e-3
+    batch_size: int = 128
+    weight_decay: float = 0.01
+    augment: str | Ranges = "standard"
+    hidden: int = 512
+    out: int = 128
+    temperature: float = 0.1
+    off_diagonal: float = 0.0051
+    positives: str = "woman"
+    patch: int = 32
+    ratio: float = 0.6
+
+
+RECIPES = {
+    "fractal": Recipe(),
+    "simclr": Recipe(),
+    "barlow_twins": Recipe(out=512),
+    "masked": Recipe(),
+    "multiview": Recipe(),
+}
+
+
+def pretrain(
+    segmenter: Segmenter,
+    images,
+    method: str,
+    *,
+    budget: int,
+    rows=None,
+    recipe: Recipe | None = None,
+    seed: int = 0,
+    **options,
+) -> History:
+    """Train the encoder of ``segmenter`` in place by ``method`` until ``budget`` images went through it.
+
+    ``method``: a name in ``RECIPES``, whose settings ``recipe`` replaces.  ``images``: an ``ImageCache`` or
+    ``Arrays``; of these ``rows``.  ``multiview`` needs women with several views, ``fractal`` the column
+    ``category`` of `synth.fractals.arrays`.  The budget is rounded up to full epochs.  ``options`` go to
+    `training.loop.fit`: ``resume``, ``watch``, ``precision`` and others.  In a run of several processes each
+    one works on its part of every batch.
+
+    Raises ``ValueError`` for an unknown method and for images that cannot serve it; besides as `fit`.
+    """
+    recipe = recipe or RECIPES[choose("method of pretraining", method, RECIPES)]
+    train = batches_of(method, images, recipe, rows=rows, seed=seed)
+    with torch.random.fork_rng([]):
+        torch.manual_seed(seed)
+        categories = int(images.table["category"].max()) + 1 if method == "fractal" else 0
+        model = HEADS[method](segmenter, recipe, categories)
+    return fit(
+        model,
+        train,
+        partial(LOSSES[method], recipe),
+        epochs=math.ceil(budget / (len(train) * recipe.batch_size)),
+        lr=recipe.lr,
+        weight_decay=recipe.weight_decay,
+        seed=seed,
+        **options,
+    )
+
+
+def batches_of(method: str, images, recipe: Recipe, *, rows=None, seed: int = 0) -> Batches:
+    """Batches as ``method`` wants them: every image twice, by woman, with categories, or as they are."""
+    views, breast = 1 + (method in PAIRS), "breast" if "breast" in images.masks else "foreground"
+    target = "category" if method == "fractal" else breast
+    if method == "multiview" and choose("positives", recipe.positives, POSITIVES) == "breast":
+        target = "breast_number"
+        sides = images.table["group"].astype(str) + images.table["laterality"].astype(str)
+        images = Arrays(images.images, images.masks, images.table.assign(**{target: pd.factorize(sides)[0]}))
+    processes = int(os.environ.get("WORLD_SIZE", 1))
+    if recipe.batch_size % (views * processes):
+        raise ValueError(
+            f"batch_size={recipe.batch_size} is not a multiple of {views * processes}: {processes} processes "
+            f"with {views} versions of an image must have equally many rows"
+        )
+    return Batches(
+        images,
+        rows,
+        target=target,
+        breast=breast,
+        batch_size=recipe.batch_size // views,
+        views=views,
+        together=method == "multiview",
+        shuffle=True,
+        augment=recipe.augment,
+        drop_last=True,
+        seed=seed,
+        device=profile.device(),
+    )
+
+
+def _projected(segmenter: Segmenter, recipe: Recipe, categories: int) -> nn.Module:
+    return pretext.Projected(segmenter, hidden=recipe.hidden, out=recipe.out)
+
+
+HEADS = {
+    "fractal": lambda segmenter, recipe, categories: pretext.Labeller(segmenter, classes=categories),
+    "simclr": _projected,
+    "barlow_twins": _projected,
+    "masked": lambda segmenter, recipe, categories: pretext.Painter(segmenter),
+    "multiview": _projected,
+}
+
+
+def _fractal(recipe: Recipe, model: nn.Module, batch) -> Tensor:
+    return F.cross_entropy(model(batch.image).float(), batch.target.long())
+
+
+def _simclr(recipe: Recipe, model: nn.Module, batch) -> Tensor:
+    za, zb = contrastive.gather(*model(batch.image).chunk(2))
+    return contrastive.nt_xent(za, zb, temperature=recipe.temperature)
+
+
+def _barlow_twins(recipe: Recipe, model: nn.Module, batch) -> Tensor:
+    za, zb = contrastive.gather(*model(batch.image).chunk(2))
+    return contrastive.barlow_twins(za, zb, off_diagonal=recipe.off_diagonal)
+
+
+def _masked(recipe: Recipe, model: nn.Module, batch) -> Tensor:
+    image, shape = batch.image, tuple(batch.image.shape[-2:])
+    hidden = masked.squares(len(image), shape, patch=recipe.patch, ratio=recipe.ratio, device=image.device)
+    return masked.reconstruction(model(image, hidden), image, hidden, breast=batch.breast)
+
+
+def _multiview(recipe: Recipe, model: nn.Module, batch) -> Tensor:
+    z, patient, breast = contrastive.gather(model(batch.image), batch.patient, batch.target)
+    positive = breast if recipe.positives == "breast" else None
+    return contrastive.multi_view(z, patient, temperature=recipe.temperature, positive=positive)
+
+
+LOSSES = {
+    "fractal": _fractal,
+    "simclr": _simclr,
+    "barlow_twins": _barlow_twins,
+    "masked": _masked,
+    "multiview": _multiview,
+}
