@@ -1,0 +1,180 @@
+"""One run of pretraining: an encoder learns from the unlabelled pool; its weights are kept and probed."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors import safe_open
+
+from mammo_utils import profile
+from mammo_utils.data.batches import Batches
+from mammo_utils.data.lock import locked
+from mammo_utils.evaluation import probes, representation
+from mammo_utils.models import pretext
+from mammo_utils.models import weights as sources
+from mammo_utils.models.segmentation import build
+from mammo_utils.study import provenance
+from mammo_utils.study.phantoms import draw, women
+from mammo_utils.synth import breast, fractals
+from mammo_utils.training.pretraining import RECIPES, pretrain
+
+RUN = "mammo_utils.study.encoders:probe"
+SMALL, LARGE = "unet/mobilenetv2_050", "unet/tf_mobilenetv2_100"
+IMAGENET = "MAMMO_IMAGENET"  # variable with the path of ImageNet weights for LARGE
+POOL = 5000  # women without labels, four images each
+PROBED = 128  # women that a probe is fitted on, and as many that it is scored on
+
+# What of a recipe a method depends on; the other settings of an arm are the same for all.
+OWN = {
+    "fractal": ("classes", "instances"),
+    "simclr": ("temperature",),
+    "barlow_twins": ("off_diagonal",),
+    "masked": ("patch", "ratio"),
+    "multiview": ("temperature", "positives"),
+}
+TOLERANCE = {
+    **dict.fromkeys(("loss", "images_per_second", "train_seconds", "uniformity", "effective_rank"), math.inf),
+    **dict.fromkeys(("density_r2", "vendor", "identity"), 0.15),
+    "alignment": math.inf,
+}
+
+
+def arm(
+    method: str,
+    *,
+    model: str = SMALL,
+    start: str = "none",
+    budget: int = 200_000,
+    pool: int = POOL,
+    size: int = 128,
+    likeness: float | None = None,
+    vendors: str | None = None,
+    **changes,
+) -> dict:
+    """Settings of a pretraining, for `weights` and `probe`; ``changes`` are those of the method's recipe."""
+    own = {"classes": 1000, "instances": 1} if method == "fractal" else {}
+    own |= vars(RECIPES[method]) | changes
+    fixed = {"method": method, "model": model, "start": start, "budget": budget, "size": size}
+    fixed |= {"pool": None if method == "fractal" else pool, "likeness": likeness, "vendors": vendors}
+    return fixed | {name: own[name] for name in ("lr", "batch_size", "augment", *OWN[method])}
+
+
+def weights(settings: dict, seed: int) -> Path:
+    """The safetensors file of the encoder that a pretraining with ``settings`` gives, trained if absent.
+
+    The seed redraws the first weights, the head, the order and every change of an image, not the pool.  A
+    pretraining that was stopped goes on where it was.
+    """
+    name = "_".join(str(value).replace("/", "-") for value in settings.values() if value is not None)
+    path = profile.cache_dir() / f"phantom_{breast.VERSION}" / "encoders" / f"{name}_seed_{seed}.safetensors"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with locked(path.with_suffix(".lock")):
+        if not path.is_file():
+            _train(settings, seed, path)
+    return path
+
+
+def _train(settings: dict, seed: int, path: Path) -> None:
+    method, recipe = settings["method"], RECIPES[settings["method"]]
+    fields = set(vars(recipe)) & set(settings)
+    recipe = replace(recipe, **{name: settings[name] for name in fields})
+    if method == "fractal":
+        images = fractals.arrays(settings["classes"], settings["instances"], size=settings["size"], seed=seed)
+    else:
+        options = {name: settings[name] for name in ("likeness", "vendors") if settings[name] is not None}
+        images = women("pool", size=settings["size"], count=settings["pool"], **options)
+    torch.manual_seed(seed)
+    segmenter = build(settings["model"], size=settings["size"], weights=start_of(settings, seed))
+    checkpoint = path.with_suffix(".pt")
+    history = pretrain(
+        segmenter,
+        images,
+        method,
+        budget=settings["budget"],
+        recipe=recipe,
+        seed=seed,
+        resume=checkpoint,
+        save_every=200,
+        progress=False,
+    )
+    made = {
+        "settings": settings,
+        "seed": seed,
+        "loss": history.rows[-1]["loss"],
+        "train_seconds": history.seconds,
+        "images": sum(row["images"] for row in history.rows),
+        "commit": provenance.commit(),
+    }
+    sources.save(segmenter.encoder, path, made)
+    checkpoint.unlink()
+
+
+def start_of(settings: dict, seed: int) -> str | Path:
+    """What the encoder starts from: "none", the file of a pretraining on fractals, or that of ImageNet."""
+    start = profile.choose("start", settings["start"], ("none", "fractal", "imagenet"))
+    if start == "fractal":
+        return weights(arm("fractal", model=settings["model"], size=settings["size"]), seed)
+    return imagenet(settings["model"]) if start == "imagenet" else start
+
+
+def imagenet(model: str) -> Path:
+    """The file that the variable MAMMO_IMAGENET names.
+
+    Raises ``ValueError`` where it is not set or is for another model.
+    """
+    if model != LARGE or IMAGENET not in os.environ:
+        raise ValueError(
+            f"ImageNet weights are for {LARGE} and lie where the variable {IMAGENET} says: set it to the "
+            "path of a safetensors file of timm's mobilenetv2_100"
+        )
+    return Path(os.environ[IMAGENET])
+
+
+def probe(settings: dict, seed: int) -> dict[str, float]:
+    """Train an encoder, if there is none yet, and say what it cost and what its frozen features hold.
+
+    Probes are fitted on ``PROBED`` women of `develop` and scored on as many others: percent density by ridge
+    regression (R²), the vendor by logistic regression (balanced accuracy), the identity of the woman by the
+    nearest image that is not of the same breast.
+    """
+    path = weights(settings, seed)
+    with safe_open(path, framework="pt") as file:
+        made = json.loads(file.metadata()["made"])
+    model = build(settings["model"], size=settings["size"], weights=path)
+    return {
+        "loss": made["loss"],
+        "train_seconds": made["train_seconds"],
+        "images_per_second": made["images"] / made["train_seconds"],
+    } | held(model, settings["size"])
+
+
+def held(model, size: int) -> dict[str, float]:
+    """What the frozen features of an encoder hold; see `probe`."""
+    images = women("develop", size=size)
+    fit, unseen = draw(images, 0, PROBED), draw(images, PROBED, PROBED)
+    table = images.table
+    z = {
+        name: pretext.embed(model, Batches(images, rows, target="breast", batch_size=64)).numpy()
+        for name, rows in {"fit": fit, "unseen": unseen}.items()
+    }
+    density, vendor = table["percent_density"].to_numpy(float), table["machine"].to_numpy(str)
+    group = table["group"].to_numpy(str)
+    side = np.char.add(group, table["laterality"].to_numpy(str))
+    return {
+        "density_r2": probes.probe_regression(
+            z["fit"], density[fit], z["unseen"], density[unseen], groups=group[fit]
+        ),
+        "vendor": probes.probe_classification(
+            z["fit"], vendor[fit], z["unseen"], vendor[unseen], groups=group[fit]
+        ),
+        "identity": representation.retrieval(z["unseen"], group[unseen], exclude=side[unseen]).share,
+        "alignment": representation.alignment(z["unseen"], representation.positives(group[unseen])),
+        "uniformity": representation.uniformity(z["unseen"]),
+        "effective_rank": representation.effective_rank(z["unseen"]),
+    }
