@@ -48,7 +48,8 @@ class Batches:
     side by side.  ``augment``: a name of ``augment.STRENGTHS`` or ``augment.Ranges``; the draw of an image
     depends on (seed, epoch, row) only.  With ``views`` above 1 a batch holds every image so many times, each
     with a draw of its own: first all images once, then all again; ``batch_size`` counts the originals.
-    ``drop_last`` leaves out a last batch that is not full.  ``workers`` threads read ahead; with 0 a batch is
+    ``drop_last`` leaves out a last batch that is not full, ``limit`` ends an epoch after so many batches;
+    shuffled, every epoch then has other images.  ``workers`` threads read ahead; with 0 a batch is
     read when it is asked for.  ``resident`` keeps all selected images on the device: True, False, or
     ``"auto"``, which does so on a CUDA device if they take less than a quarter of its free memory.
 
@@ -70,6 +71,7 @@ class Batches:
         views: int = 1,
         seed: int = 0,
         drop_last: bool = False,
+        limit: int | None = None,
         device="cpu",
         workers: int = 1,
         resident: bool | str = "auto",
@@ -78,8 +80,8 @@ class Batches:
             raise ValueError(f"images must be uint16 with 65535 for 1, not {cache.images.dtype}")
         self.rows = _selected(rows, len(cache.images))
         self.batch_size, self.workers, self.drop_last = index(batch_size), index(workers), drop_last
-        self.views, self.together = index(views), together
-        if min(self.batch_size, self.views) < 1 or self.workers < 0:
+        self.views, self.together, self.limit = index(views), together, limit and index(limit)
+        if min(self.batch_size, self.views, 1 if limit is None else limit) < 1 or self.workers < 0:
             raise ValueError(
                 f"batch_size={batch_size} and views={views} must be 1 or more and workers={workers} 0 or more"
             )
@@ -108,7 +110,8 @@ class Batches:
 
     def __len__(self) -> int:
         full, rest = divmod(len(self.rows), self.batch_size)
-        return full + (rest > 0 and not self.drop_last)
+        batches = full + (rest > 0 and not self.drop_last)
+        return batches if self.limit is None else min(batches, self.limit)
 
     def __iter__(self) -> Iterator[Batch]:
         return self.iterate()

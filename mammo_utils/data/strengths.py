@@ -97,11 +97,24 @@ STRENGTHS = {
         offset=(-0.1, 0.1),
         noise=(0, 0.06),
     ),
+    # Self-supervision: the intensities of "standard" on a part of the image, a quarter of its area or more.
+    "crop": Ranges(
+        rotation=(-10, 10),
+        scale=(1.0, 2.0),
+        centre_rows=(0, 1),
+        centre_columns=(0, 1),
+        vertical_flip=0.5,
+        blur=(0, 0.7),
+        gamma=(0.75, 1.33),
+        gain=(0.85, 1.15),
+        offset=(-0.05, 0.05),
+        noise=(0, 0.02),
+    ),
 }
 
 
 def ranges_of(strength: str | Ranges) -> Ranges:
-    """The ranges called ``none``, ``light``, ``standard`` or ``strong``; ``Ranges`` are returned as they are.
+    """The ranges of that name in ``STRENGTHS``; ``Ranges`` are returned as they are.
 
     >>> ranges_of("light").rotation
     (-5, 5)

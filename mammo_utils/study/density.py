@@ -59,19 +59,19 @@ def trials(**changes) -> list[dict]:
     return [arm(**changes, lr=lr, cohort="develop") for lr in TRIALS]
 
 
-def segment(settings: dict, seed: int) -> dict[str, float]:
+def segment(settings: dict, seed: int, *, weights: str | Path = "none") -> dict[str, float]:
     """Train a segmenter and return its scores on women that it has not seen.
 
     ``settings``: ``model``, ``loss`` with ``lam`` (weight of its density term, or None), ``target`` (whose
     dense tissue is learnt: ``dense`` is the truth, or a reader's), ``labels`` (labelled images, four a
     woman), ``budget`` (images through the network), ``lr``, ``size``, and ``cohort``: ``develop`` for tuning,
     else ``train``, which is scored on ``test``.  The seed redraws the labelled women, the weights and the
-    order.
+    order.  ``weights`` are those that the encoder starts from, as in `models.segmentation.build`.
 
     Raises ``ValueError`` for labels that are not four a woman or of more than ``DRAW`` women, and for a seed
     for which the cohort has no women left.
     """
-    model, history, held, rows, threshold = trained(settings, seed)
+    model, history, held, rows, threshold = trained(settings, seed, weights)
     if seed == 0 and settings["cohort"] == "train":
         kept(settings).parent.mkdir(parents=True, exist_ok=True)
         save(model, kept(settings))
@@ -87,21 +87,22 @@ def kept(settings: dict) -> Path:
     return profile.cache_dir() / f"phantom_{VERSION}" / "trained" / f"{name}.safetensors"
 
 
-def trained(settings: dict, seed: int) -> tuple:
+def trained(settings: dict, seed: int, weights: str | Path = "none") -> tuple:
     """The trained model, its history, the images and rows that it is scored on, and a tuned threshold."""
     size, (labelled, rest) = settings["size"], divmod(settings["labels"], 4)
     if rest or not 1 <= labelled <= DRAW:  # more women would be those of the next seed or of the scores
         raise ValueError(f"labels={settings['labels']}: give four a woman, of up to {DRAW} women")
     if settings["cohort"] == "develop":
         images = validated = held = women("develop", size=size)
-        rows, valid = draw(images, 0, labelled), draw(images, DRAW, VALID)
+        first = seed % (DRAW // labelled) * labelled
+        rows, valid = draw(images, first, labelled), draw(images, DRAW, VALID)
         unseen = draw(images, DRAW + VALID)
     else:
         images, validated, held = (women(name, size=size) for name in ("train", "valid", "test"))
         rows, valid = draw(images, DRAW * seed, labelled), draw(validated, VALID * seed, min(VALID, labelled))
         unseen = draw(held, 0, WOMEN["test"])
     torch.manual_seed(seed)
-    model = build(settings["model"], size=size)
+    model = build(settings["model"], size=size, weights=weights)
     history = learn(model, images, rows, seed=seed, **{name: settings.get(name) for name in LEARNING})
     own = Batches(validated, valid, target=settings["target"], batch_size=64, device=profile.device())
     return model, history, held, unseen, tuned(tasks.predict(model, own, precision="auto"))

@@ -7,8 +7,8 @@ import os
 from dataclasses import dataclass
 from functools import partial
 
-import pandas as pd
 import torch
+import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -73,43 +73,49 @@ def pretrain(
 
     ``method``: a name in ``RECIPES``, whose settings ``recipe`` replaces.  ``images``: an ``ImageCache`` or
     ``Arrays``; of these ``rows``.  ``multiview`` needs women with several views, ``fractal`` the column
-    ``category`` of `synth.fractals.arrays`.  The budget is rounded up to full epochs.  ``options`` go to
+    ``category`` of `synth.fractals.arrays`.  Epochs are as long as the images allow and all alike, so the
+    budget is met to a batch in each; every epoch of a smaller one has other images.  ``options`` go to
     `training.loop.fit`: ``resume``, ``watch``, ``precision`` and others.  In a run of several processes each
     one works on its part of every batch.
 
     Raises ``ValueError`` for an unknown method and for images that cannot serve it; besides as `fit`.
     """
-    recipe = recipe or RECIPES[choose("method of pretraining", method, RECIPES)]
+    recipe = recipe or RECIPES[_known(method)]
     train = batches_of(method, images, recipe, rows=rows, seed=seed)
+    steps = max(1, round(budget / recipe.batch_size))
+    epochs = math.ceil(steps / len(train))
+    train.limit = math.ceil(steps / epochs)
     with torch.random.fork_rng([]):
-        torch.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)  # heads are made on the CPU
         categories = int(images.table["category"].max()) + 1 if method == "fractal" else 0
         model = HEADS[method](segmenter, recipe, categories)
-    return fit(
+    history = fit(
         model,
         train,
         partial(LOSSES[method], recipe),
-        epochs=math.ceil(budget / (len(train) * recipe.batch_size)),
+        epochs=epochs,
         lr=recipe.lr,
         weight_decay=recipe.weight_decay,
         seed=seed,
         **options,
     )
+    segmenter.to(model.features.mean.device)  # with its decoder, which was left where it was
+    return history
 
 
 def batches_of(method: str, images, recipe: Recipe, *, rows=None, seed: int = 0) -> Batches:
     """Batches as ``method`` wants them: every image twice, by woman, with categories, or as they are."""
-    views, breast = 1 + (method in PAIRS), "breast" if "breast" in images.masks else "foreground"
+    views, breast = 1 + (_known(method) in PAIRS), "breast" if "breast" in images.masks else "foreground"
     target = "category" if method == "fractal" else breast
     if method == "multiview" and choose("positives", recipe.positives, POSITIVES) == "breast":
-        target = "breast_number"
-        sides = images.table["group"].astype(str) + images.table["laterality"].astype(str)
-        images = Arrays(images.images, images.masks, images.table.assign(**{target: pd.factorize(sides)[0]}))
-    processes = int(os.environ.get("WORLD_SIZE", 1))
+        target = "laterality"
+        side = images.table.reindex(columns=[target])[target].map({"L": 0.0, "R": 1.0})
+        images = Arrays(images.images, images.masks, images.table.assign(laterality=side))
+    processes = dist.get_world_size() if dist.is_initialized() else int(os.environ.get("WORLD_SIZE", 1))
     if recipe.batch_size % (views * processes):
         raise ValueError(
-            f"batch_size={recipe.batch_size} is not a multiple of {views * processes}: {processes} processes "
-            f"with {views} versions of an image must have equally many rows"
+            f"batch_size={recipe.batch_size} must be a multiple of {views * processes}, which is versions of "
+            f"an image ({views}) times processes ({processes}): all need equally many rows"
         )
     return Batches(
         images,
@@ -125,6 +131,10 @@ def batches_of(method: str, images, recipe: Recipe, *, rows=None, seed: int = 0)
         seed=seed,
         device=profile.device(),
     )
+
+
+def _known(method: str) -> str:
+    return choose("method of pretraining", method, RECIPES)
 
 
 def _projected(segmenter: Segmenter, recipe: Recipe, categories: int) -> nn.Module:
@@ -161,9 +171,9 @@ def _masked(recipe: Recipe, model: nn.Module, batch) -> Tensor:
 
 
 def _multiview(recipe: Recipe, model: nn.Module, batch) -> Tensor:
-    z, patient, breast = contrastive.gather(model(batch.image), batch.patient, batch.target)
-    positive = breast if recipe.positives == "breast" else None
-    return contrastive.multi_view(z, patient, temperature=recipe.temperature, positive=positive)
+    alike = batch.target if recipe.positives == "breast" else batch.patient
+    z, patient, alike = contrastive.gather(model(batch.image), batch.patient, alike)
+    return contrastive.multi_view(z, patient, temperature=recipe.temperature, positive=alike)
 
 
 LOSSES = {

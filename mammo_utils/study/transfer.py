@@ -1,0 +1,55 @@
+"""The studies of source domains: the same segmenter fine-tuned from encoders that learnt in different places.
+
+A source is a pretraining of `encoders`; run s of a fine-tuning starts from the one with seed s modulo
+``PRETRAININGS``, so that draws of labelled women are nested in pretrainings.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from mammo_utils.study import density, encoders
+from mammo_utils.study.grid import Study
+
+RUN = "mammo_utils.study.transfer:fine_tune"
+TRIAL = "mammo_utils.study.transfer:trial"
+PRETRAININGS = 3
+# A trial of a pretraining is a shorter one and three fine-tunings with few labels, all on `develop`.
+SHORT, FEW, DRAWS = 32_000, 32, range(3)
+STANDARD, CROP = {"augment": "standard"}, {"augment": "crop"}
+# Three ways to run each method, each with two learning rates: six trials for every one.
+WAYS = {
+    "fractal": [
+        STANDARD | {"classes": 1000, "instances": 1},
+        CROP | {"classes": 1000, "instances": 1},
+        STANDARD | {"classes": 200, "instances": 10},
+    ],
+    "simclr": [STANDARD, CROP, CROP | {"temperature": 0.5}],
+    "barlow_twins": [STANDARD, CROP, CROP | {"off_diagonal": 0.02}],
+    "masked": [STANDARD, STANDARD | {"patch": 16}, STANDARD | {"patch": 16, "ratio": 0.75}],
+    "multiview": [STANDARD, CROP, STANDARD | {"temperature": 0.5}],
+}
+TRIED = (1e-3, 4e-3)
+
+
+def trial(settings: dict, seed: int) -> dict[str, float]:
+    """A pretraining on trial: what its features hold and the mean scores of short fine-tunings on develop."""
+    found = encoders.probe(settings, seed)
+    weights = encoders.weights(settings, seed)
+    tuned = density.arm(model=settings["model"], labels=FEW, budget=2048, lr=3e-3, cohort="develop")
+    runs = [density.segment(tuned, draw, weights=weights) for draw in DRAWS]
+    return found | {name: float(np.mean([run[name] for run in runs])) for name in ("dice", "dice_a", "mae")}
+
+
+TUNING = Study(
+    "sources_tuning",
+    TRIAL,
+    [
+        encoders.arm(method, budget=SHORT, lr=lr, **ways[number])
+        for number in range(3)
+        for lr in TRIED
+        for method, ways in WAYS.items()
+    ],
+    seeds=[0],
+    tolerance=encoders.TOLERANCE | density.TOLERANCE,
+)
