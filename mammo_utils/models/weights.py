@@ -1,4 +1,4 @@
-"""Where the weights of an encoder come from: nowhere, a library's download, or a local file."""
+"""Where the weights of an encoder come from: nowhere, a library's download, this package, or a local file."""
 
 from __future__ import annotations
 
@@ -9,13 +9,15 @@ import warnings
 from contextlib import contextmanager
 from pathlib import Path
 
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from mammo_utils.profile import choose
+from mammo_utils.profile import choose, shipped
 
 SUFFIX = ".safetensors"
+# How an encoder was pretrained here; names of `training.pretraining.RECIPES`, a room above this one.
+METHODS = ("fractal", "simclr", "barlow_twins", "masked", "multiview")
 # What timm's classifiers have behind the features that a segmenter uses.
 HEADS = {"classifier", "conv_head", "bn2", "fc", "fc_norm", "head", "norm"}
 
@@ -23,12 +25,52 @@ HEADS = {"classifier", "conv_head", "bn2", "fc", "fc_norm", "head", "norm"}
 def check(weights: str | Path, model: str, download: str | None) -> str | Path:
     """Return "none", the name of the download, or the path of a safetensors file; raise on anything else.
 
-    ``download`` is the name of the weights that a library offers for the encoder of ``model``, if any.
+    ``download`` is the name of the weights that a library offers for the encoder of ``model``, if any.  A
+    name in ``METHODS`` becomes the path of the file that comes with this package.
+
+    Raises ``ValueError`` for an unknown name; ``FileNotFoundError`` as `pretrained`.
     """
     if Path(weights).suffix == SUFFIX:
         return Path(weights)
-    offered = ("none", *([download] if download else []), f"the path of a {SUFFIX} file")
-    return choose(f"weights for {model}", str(weights), offered)
+    offered = ("none", *([download] if download else []), *METHODS, f"the path of a {SUFFIX} file")
+    chosen = choose(f"weights for {model}", str(weights), offered)
+    return pretrained(chosen, model) if chosen in METHODS else chosen
+
+
+def file_name(method: str, model: str) -> str:
+    """The name under which this package keeps the encoder of ``model`` after pretraining by ``method``.
+
+    >>> file_name("multiview", "unet/mobilenetv2_050"), file_name("fractal", "sam/small")
+    ('mobilenetv2_050_multiview.safetensors', 'sam_small_fractal.safetensors')
+    """
+    family, _, encoder = model.partition("/")
+    # Several families have a network of their own that is called small; other encoders are timm's.
+    return f"{f'{family}_small' if encoder == 'small' else encoder}_{method}{SUFFIX}"
+
+
+def pretrained(method: str, model: str) -> Path:
+    """The file with the encoder of ``model`` after pretraining by ``method`` that comes with this package.
+
+    Raises ``FileNotFoundError`` where there is none: says which there are and how to make it.
+    """
+    name = file_name(method, model)
+    try:
+        return shipped(f"weights/{name}")
+    except FileNotFoundError:
+        source = "" if method == "fractal" else "--data CATALOGUE --root DIR "
+        raise FileNotFoundError(
+            f"no weights {method!r} of {model} come with this package ({name}); there are: "
+            f"{', '.join(_shipped()) or 'none'}.  Make them with\n"
+            f"  python -m mammo_utils pretrain {method} --model {model} {source}--out {name}\n"
+            "and give the path of that file as weights"
+        ) from None
+
+
+def _shipped() -> list[str]:
+    try:
+        return sorted(file.name for file in shipped("weights").glob(f"*{SUFFIX}"))
+    except FileNotFoundError:
+        return []
 
 
 @contextmanager
@@ -62,6 +104,18 @@ def save(encoder: nn.Module, path: str | Path, made: dict) -> None:
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in encoder.state_dict().items()}
     save_file(tensors, part, metadata={"made": json.dumps(made)})
     os.replace(part, path)
+
+
+def made(path: str | Path) -> dict:
+    """What `save` wrote beside the weights of the file, empty where it was not written here.
+
+    Raises ``ValueError`` for what is not a safetensors file.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            return json.loads((file.metadata() or {}).get("made", "{}"))
+    except (SafetensorError, ValueError) as error:
+        raise ValueError(f"{path}: not a readable safetensors file ({error}); remove it") from None
 
 
 def load(encoder: nn.Module, path: str | Path) -> None:

@@ -46,14 +46,20 @@ def multi_view(
 
     Raises ``ValueError`` if no image has a partner, or all are of one woman.
     """
-    if not (z.ndim == 2 and patient.shape == z.shape[:1] and (positive is None or len(positive) == len(z))):
-        raise ValueError(f"embeddings {tuple(z.shape)} need one patient each, not {tuple(patient.shape)}")
+    positive = patient if positive is None else positive
+    if not (z.ndim == 2 and patient.shape == positive.shape == z.shape[:1]):
+        raise ValueError(
+            f"embeddings {tuple(z.shape)} need one patient and one positive each, not "
+            f"{tuple(patient.shape)} and {tuple(positive.shape)}"
+        )
+    if temperature <= 0:
+        raise ValueError(f"temperature={temperature} must be above 0")
     with torch.autocast(z.device.type, enabled=False):
         z = F.normalize(_full(z), dim=1)
         similarity = z @ z.mT / temperature
         same = patient[:, None] == patient
-        itself = torch.eye(len(z), dtype=torch.bool, device=z.device)
-        partners = same & ~itself if positive is None else same & ~itself & (positive[:, None] == positive)
+        partners = same & (positive[:, None] == positive)
+        partners.fill_diagonal_(False)
         anchors = partners.any(1)
         if same.all() or not anchors.any():
             raise ValueError(
@@ -85,14 +91,24 @@ def barlow_twins(za: Tensor, zb: Tensor, *, off_diagonal: float = 0.0051) -> Ten
 def gather(*tensors: Tensor) -> tuple[Tensor, ...]:
     """The rows of all processes in the order of their ranks; gradients flow back to a row's own process.
 
-    Every process must give equally many rows; in one process the tensors come back as they are.  Each process
-    then computes the loss of all rows, and the mean of their gradients is that of one process.
+    Every process must give equally many rows and then compute the same loss of all of them.  The mean of the
+    processes' gradients, which is what distributed training takes, is that of one process with all rows.  In
+    one process the tensors come back as they are.
     """
     if not (dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1):
         return tensors
-    from torch.distributed.nn.functional import all_gather
+    return tuple(map(_gathered, tensors))
 
-    return tuple(torch.cat(all_gather(tensor.contiguous())) for tensor in tensors)
+
+def _gathered(tensor: Tensor) -> Tensor:
+    tensor = tensor.contiguous()
+    rows = [torch.empty_like(tensor) for _ in range(dist.get_world_size())]
+    dist.all_gather(rows, tensor.detach())
+    if tensor.requires_grad:
+        # The loss of all rows gives a process the whole gradient of its own; the mean will divide it.
+        own = rows[dist.get_rank()] = tensor.view_as(tensor)  # its hook leaves the caller's tensor alone
+        own.register_hook(lambda gradient: gradient * len(rows))
+    return torch.cat(rows)
 
 
 def _full(z: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ def squares(count: int, shape: tuple[int, int], *, patch: int, ratio: float, dev
     ``patch`` is the edge of a square in pixels; squares at the right and lower edge may be cut.  Drawn from
     torch's generator of the ``device``.
 
-    Raises ``ValueError`` for a ratio that would hide nothing or everything.
+    Raises ``ValueError`` for a ratio that would hide nothing or everything, as with squares too large.
 
     >>> squares(2, (32, 26), patch=8, ratio=0.5)[:, 0, ::8, ::8].sum((1, 2)).tolist()  # of 4 × 4
     [8, 8]
@@ -25,7 +25,8 @@ def squares(count: int, shape: tuple[int, int], *, patch: int, ratio: float, dev
     number = round(ratio * high * wide)
     if not 0 < number < high * wide:
         raise ValueError(
-            f"ratio={ratio} hides {number} of {high * wide} squares of {patch} pixels: hide some, not all"
+            f"ratio={ratio} hides {number} of {high * wide} squares of {patch} pixels: hide some, not all; "
+            "take another ratio or a smaller patch"
         )
     rank = torch.rand(count, high * wide, device=device).argsort(1).argsort(1)
     chosen = (rank < number).view(-1, 1, high, wide)
@@ -38,10 +39,9 @@ def reconstruction(painted: Tensor, image: Tensor, hidden: Tensor, *, breast: Te
     With ``breast`` (0/1) only hidden pixels inside of it count: black air teaches nothing.  In float32 or
     above, since a sum over pixels overflows in half precision.
     """
-    if painted.shape != image.shape:
-        raise ValueError(
-            f"painted {tuple(painted.shape)} and image {tuple(image.shape)} must be of one shape"
-        )
+    shapes = [tuple(t.shape) for t in (painted, image, hidden, image if breast is None else breast)]
+    if len(set(shapes)) > 1:
+        raise ValueError(f"painted, image, hidden and breast must be of one shape, not {shapes}")
     weight = hidden.to(torch.float32) if breast is None else hidden * breast.to(torch.float32)
     error = (painted.to(torch.promote_types(painted.dtype, torch.float32)) - image).abs()
     return (error * weight).sum() / weight.sum().clamp(min=1)

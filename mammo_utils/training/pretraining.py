@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import math
-import os
 from dataclasses import dataclass
 from functools import partial
 
 import torch
-import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -19,6 +17,7 @@ from mammo_utils.models import pretext
 from mammo_utils.models.segmenter import Segmenter
 from mammo_utils.profile import choose
 from mammo_utils.training import contrastive, masked
+from mammo_utils.training.devices import processes
 from mammo_utils.training.history import History
 from mammo_utils.training.loop import fit
 
@@ -111,11 +110,11 @@ def batches_of(method: str, images, recipe: Recipe, *, rows=None, seed: int = 0)
         target = "laterality"
         side = images.table.reindex(columns=[target])[target].map({"L": 0.0, "R": 1.0})
         images = Arrays(images.images, images.masks, images.table.assign(laterality=side))
-    processes = dist.get_world_size() if dist.is_initialized() else int(os.environ.get("WORLD_SIZE", 1))
-    if recipe.batch_size % (views * processes):
+    together = views * processes()
+    if recipe.batch_size % together:
         raise ValueError(
-            f"batch_size={recipe.batch_size} must be a multiple of {views * processes}, which is versions of "
-            f"an image ({views}) times processes ({processes}): all need equally many rows"
+            f"batch_size={recipe.batch_size} must be a multiple of {together}, the versions of an image times "
+            "the processes, which all need equally many rows"
         )
     return Batches(
         images,
