@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 
+import torch.distributed as dist
 from lightning_fabric import Fabric
 
 from mammo_utils import profile
@@ -26,3 +27,10 @@ def launch(precision: str) -> Fabric:
     fabric = Fabric(accelerator=kind, **options)
     fabric.launch()
     return fabric
+
+
+def processes() -> int:
+    """How many processes work on a run: those that are connected, or else that the launcher started."""
+    if dist.is_available() and dist.is_initialized():
+        return dist.get_world_size()
+    return int(os.environ.get("WORLD_SIZE", 1))
