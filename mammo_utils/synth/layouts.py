@@ -150,17 +150,26 @@ def vindr_tables(root: Path, records: list[dict]) -> Path:
 
 
 def density(root: Path, views: list[View], names: Names) -> list[dict]:
-    """Version 5: lossy JPEG masks of one reader and no images; the DICOM is VinDr's, in the folder vindr."""
+    """Version 5: lossy JPEG masks of one reader and no images; the DICOM is VinDr's, in the folder vindr.
+
+    The masks of VinDr's test women are withheld.
+    """
     records = vindr(root / "vindr", views, names)
     for record, view in zip(records, views, strict=True):
-        file, drawn = f"{record['image_id']}.jpg", view.reader_masks["A"] & view.breast_mask
+        record["Filename"] = file = f"{record['image_id']}.jpg"
+        if record["split"] == "test":
+            continue
+        drawn = view.reader_masks["A"] & view.breast_mask
         write_mask(root / "train" / "breast_masks" / file, view.breast_mask)
         write_mask(root / "train" / "dense_masks" / file, drawn)
-        record |= {"Filename": file, "Density": round(100 * drawn.sum() / view.breast_mask.sum(), 4)}
+        record["Density"] = round(100 * drawn.sum() / view.breast_mask.sum(), 4)
     return records
 
 
 def density_tables(root: Path, records: list[dict]) -> Path:
-    """train.csv with the percent density of each mask, and VinDr's tables in the folder vindr."""
+    """train.csv with the percent density of each mask, test.csv, and VinDr's tables in the folder vindr."""
     vindr_tables(root / "vindr", records)
-    return write_csv(root / "train.csv", records, columns=["Filename", "Density"])
+    test = [record for record in records if record["split"] == "test"]
+    write_csv(root / "test.csv", test, columns=["Filename"])
+    train = [record for record in records if record["split"] != "test"]
+    return write_csv(root / "train.csv", train, columns=["Filename", "Density"])

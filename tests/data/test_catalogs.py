@@ -74,6 +74,7 @@ def density(tmp_path, vindr):
         touch(root / "train" / folder / "aaa.jpg")
         touch(root / "train" / folder / "ccc.jpg")
     (root / "train.csv").write_text("Filename,Density\naaa.jpg,23.75\nccc.jpg,4\n")
+    (root / "test.csv").write_text("Filename\nbbb.jpg\n")
     return root
 
 
@@ -84,7 +85,7 @@ def test_every_catalogue_has_the_columns_of_the_design_with_the_same_types(rsna,
         assert list(table.columns)[: len(design)] == design
         assert list(table.dtypes) == list(tables[0].dtypes)
         assert list(table.index) == list(range(len(table)))
-    assert len(pd.concat(tables)) == 4 + 3 + 2
+    assert len(pd.concat(tables)) == 4 + 3 + 3
 
 
 def test_rsna_reads_whole_numbers_in_both_spellings_and_keeps_what_is_blank(rsna):
@@ -121,21 +122,55 @@ def test_vindr_needs_no_metadata_table(vindr):
 
 def test_density_joins_the_woman_and_the_dicom_of_vindr(density, vindr):
     table = catalogs.load("density", density)
-    assert list(table["percent_density"]) == [23.75, 4.0]
-    assert list(table["group"]) == ["s1", "s2"]
-    assert list(table["laterality"]) == ["L", "R"]
+    assert list(table["percent_density"][:2]) == [23.75, 4.0]
+    assert list(table["group"]) == ["s1", "s2", "s1"]
+    assert list(table["laterality"]) == ["L", "R", "L"]
     assert table["path"][0] == str(vindr / "images" / "s1" / "aaa.dicom")
     assert table["dense_mask"][1] == str(density / "train" / "dense_masks" / "ccc.jpg")
     assert table["lesion_mask"].isna().all()
 
 
+def test_density_names_the_images_whose_masks_are_withheld(density, vindr):
+    table = catalogs.load("density", density)
+    assert list(table["image_id"]) == ["aaa", "ccc", "bbb"]
+    assert list(table["official_split"]) == [
+        "train",
+        "train",
+        "test",
+    ]  # its own: in VinDr ccc is a test image
+    for column in ("breast_mask", "dense_mask", "percent_density"):
+        assert list(table[column].isna()) == [False, False, True]
+    assert table["path"][2] == str(vindr / "images" / "s1" / "bbb.dicom")
+
+
+def test_density_without_its_list_of_test_images_warns_that_their_women_are_unknown(density):
+    (density / "test.csv").unlink()
+    with pytest.warns(UserWarning, match=r"test\.csv is absent.* cannot be left out of a pool"):
+        table = catalogs.load("density", density)
+    assert list(table["image_id"]) == ["aaa", "ccc"]
+
+
+def test_density_may_withhold_no_mask_but_its_list_must_be_one(density):
+    (density / "test.csv").write_text("Filename\n")
+    assert list(catalogs.load("density", density)["official_split"]) == ["train", "train"]
+    (density / "test.csv").write_text("Name\nbbb.jpg\n")
+    with pytest.raises(catalogs.CatalogError, match=r"test\.csv has no column Filename"):
+        catalogs.load("density", density)
+    (density / "test.csv").write_text("Filename\nzzz.jpg\n")
+    with pytest.raises(catalogs.CatalogError, match="1 images are not in VinDr-Mammo's"):
+        catalogs.load("density", density)
+
+
 def test_density_version_4_uses_its_own_images_and_needs_no_dicom(density, vindr):
-    shutil.rmtree(vindr / "images")
     for name in ("aaa", "ccc"):
         touch(density / "train" / "images" / f"{name}.jpg")
+    assert catalogs.load("density", density)["path"][2] == str(vindr / "images" / "s1" / "bbb.dicom")
+    shutil.rmtree(vindr / "images")
+    touch(density / "test" / "images" / "bbb.jpg")
     table = catalogs.load("density", density)
     assert table["path"][0] == str(density / "train" / "images" / "aaa.jpg")
-    assert list(table["group"]) == ["s1", "s2"]
+    assert table["path"][2] == str(density / "test" / "images" / "bbb.jpg")
+    assert list(table["group"]) == ["s1", "s2", "s1"]
 
 
 def test_density_without_vindr_says_so_in_one_error(density, vindr):
@@ -202,8 +237,8 @@ def test_an_absent_mask_is_reported_and_the_image_stays(density):
     (density / "train" / "dense_masks" / "aaa.jpg").unlink()
     with pytest.warns(UserWarning, match=r"1 listed files are not on disk"):
         table = catalogs.load("density", density)
-    assert list(table["dense_mask"].isna()) == [True, False]
-    assert table["breast_mask"].notna().all()
+    assert list(table["dense_mask"].isna()) == [True, False, True]
+    assert list(table["breast_mask"].isna()) == [False, False, True]
 
 
 def test_a_complete_folder_gives_no_warning(rsna):

@@ -49,6 +49,17 @@ def test_label_values_make_the_masks_that_files_of_their_own_make(root, tmp_path
     assert not (labelled.masks["dense"] & ~labelled.masks["breast"]).any()
 
 
+def test_without_labels_no_masks_are_looked_for(root, tmp_path):
+    (tmp_path / "unlabelled").mkdir()
+    (root / "images").rename(tmp_path / "unlabelled" / "images")
+    with pytest.raises(catalogs.CatalogError, match="folder masks/ is missing"):
+        catalogs.load("folder", tmp_path / "unlabelled")
+    table = catalogs.load("folder", tmp_path / "unlabelled", labels={})
+    assert len(table) == 4
+    assert table[catalogs.MASKS].isna().all(axis=None)
+    assert set(cache.build(table, tmp_path / "cache", size=64).masks) == {"foreground"}
+
+
 def test_a_changed_label_image_is_read_again(root, tmp_path):
     def built():
         return cache.build(catalogs.load("folder", root, labels=VALUES), tmp_path / "cache", size=64)

@@ -219,6 +219,18 @@ def test_density_masks_are_lossy_and_mean_reader_a_above_127(folders):
     assert values - {0, 255}
 
 
+def test_density_withholds_the_masks_of_vindr_s_test_women(tmp_path):
+    write(tmp_path, "density", [3, 4])
+    table = catalogs.load("density", tmp_path)
+    vindr = catalogs.load("vindr", tmp_path / "vindr").set_index("image_id")
+    assert list(table["official_split"]) == ["train"] * 4 + ["test"] * 4
+    assert list(vindr.loc[table["image_id"], "official_split"]) == ["training"] * 4 + ["test"] * 4
+    assert list(vindr.loc[table["image_id"], "path"]) == list(table["path"])
+    assert table.loc[table["official_split"] == "test", ["dense_mask", "breast_mask"]].isna().all(axis=None)
+    for kind in ("dense_masks", "breast_masks"):
+        assert {path.stem for path in (tmp_path / "train" / kind).iterdir()} == set(table["image_id"][:4])
+
+
 def test_inbreast_hides_the_woman_in_the_file_name_and_outlines_the_lesion(folders):
     root = folders["inbreast"][1].parent
     text = (root / "INbreast.csv").read_bytes().decode()

@@ -3,6 +3,7 @@ images."""
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import pandas as pd
@@ -20,8 +21,15 @@ SOURCE = Source(
 )
 
 
+TRAIN, TEST = "train.csv", "test.csv"
+
+
 def load(root) -> pd.DataFrame:
-    """The tidy table of the images whose masks are published (the test masks are withheld).
+    """The tidy table of the images; those in ``test.csv``, whose masks are withheld, have none here.
+
+    ``official_split`` is ``train`` or ``test``, the data set's own and not VinDr-Mammo's.  The images without
+    masks stand in the table so that their women can be left out of what others learn from; where
+    ``test.csv`` is absent a warning says that they are unknown.
 
     Version 4 has its own images (JPEG, stretched between the darkest and brightest value, without window or
     inversion), version 5 none: its masks are joined to VinDr-Mammo's DICOM by the name of the file.  Either
@@ -31,12 +39,13 @@ def load(root) -> pd.DataFrame:
     Raises: ``CatalogError``.
     """
     root = Path(root).absolute()
-    masks = "train/" if (root / "train").is_dir() else ""
+    masks, withheld = "train/" if (root / "train").is_dir() else "", (root / TEST).is_file()
     original = root / "vindr" if (root / "vindr").is_dir() else root.parent / "vindr"
     problems, tables, annotations = [], {}, {}
     try:
         folders = {f"{masks}breast_masks": "*.jpg", f"{masks}dense_masks": "*.jpg"}
-        tables = read_tables(root, SOURCE, tables={"train.csv": ["Filename", "Density"]}, folders=folders)
+        wanted = {TRAIN: ["Filename", "Density"]} | ({TEST: ["Filename"]} if withheld else {})
+        tables = read_tables(root, SOURCE, tables=wanted, folders=folders, empty=[TEST])
     except CatalogError as error:
         problems += error.problems
     own_images = (root / masks / "images").is_dir()
@@ -49,17 +58,28 @@ def load(root) -> pd.DataFrame:
     if problems:
         raise CatalogError(SOURCE, root, problems)
 
-    listed = tables["train.csv"]
-    stem = listed["Filename"].str.replace(r"\.jpe?g$", "", regex=True)
-    frame = pd.DataFrame({"image_id": stem, "percent_density": listed["Density"]})
-    frame = frame.merge(vindr.breasts(annotations[vindr.BREASTS], original), on="image_id", how="left")
+    if not withheld:
+        warnings.warn(
+            f"density: {TEST} is absent, which names the images without masks; their women cannot be left "
+            "out of a pool that is taken from vindr",
+            stacklevel=3,
+        )
+    listed = pd.concat([part.assign(official_split=Path(file).stem) for file, part in tables.items()])
+    listed["image_id"] = listed["Filename"].str.replace(r"\.jpe?g$", "", regex=True)
+    frame = listed.rename(columns={"Density": "percent_density"}).merge(
+        vindr.breasts(annotations[vindr.BREASTS], original).drop(columns="official_split"),
+        on="image_id",
+        how="left",
+    )
     if frame["patient_id"].isna().any():
         count = int(frame["patient_id"].isna().sum())
         raise CatalogError(
             SOURCE, root, [f"{count} images are not in VinDr-Mammo's {vindr.BREASTS}: no woman"]
         )
+    file, drawn = "/" + frame["image_id"] + ".jpg", frame["official_split"] == "train"
     for column, folder in {"breast_mask": "breast_masks", "dense_mask": "dense_masks"}.items():
-        frame[column] = str(root / masks / folder) + "/" + stem + ".jpg"
-    if own_images:
-        frame["path"] = str(root / masks / "images") + "/" + stem + ".jpg"
+        frame[column] = (str(root / masks / folder) + file).where(drawn)
+    for part, rows in {masks: drawn, "test": ~drawn}.items():
+        if own_images and (root / part / "images").is_dir():
+            frame["path"] = frame["path"].mask(rows, str(root / part / "images") + file)
     return tidy(frame, SOURCE, root)

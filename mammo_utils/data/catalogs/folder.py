@@ -33,6 +33,7 @@ def load(root, *, labels: Mapping[str, Sequence[int]] | None = None) -> pd.DataF
 
     ``labels`` {mask: values}: the pixels of the files in ``labels/`` that have one of these values make that
     mask, such as ``{"dense": [192], "breast": [128, 192]}``; there must then be one label image an image.
+    With ``labels={}`` no masks are looked for: images that something is learnt from without labels.
     A mask or label image is named after its image: the same name, or that name and more behind ``_``, ``-``
     or a dot.  ``images.csv`` may give further columns by ``image_id``, the name without its suffix; without
     its column ``patient_id`` every image counts as a woman of her own.
@@ -69,7 +70,7 @@ def load(root, *, labels: Mapping[str, Sequence[int]] | None = None) -> pd.DataF
 
 
 def _parts(labels) -> list[str]:
-    return ["images", "masks" if labels is None else "labels"]
+    return ["images", *(["masks"] if labels is None else ["labels"] * bool(labels))]
 
 
 def _files(folder: Path) -> list[Path]:

@@ -90,12 +90,14 @@ def label_of(mask: str) -> tuple[str, list[int] | None]:
     return (found[1], [int(value) for value in found[2].split(",")]) if found else (mask, None)
 
 
-def read_tables(root, source: Source, *, tables: dict[str, list[str]], folders: dict[str, str]) -> dict:
+def read_tables(
+    root, source: Source, *, tables: dict[str, list[str]], folders: dict[str, str], empty=()
+) -> dict:
     """Read a data set's tables as text, or raise one error that lists everything that is missing.
 
     ``tables`` maps a file below ``root`` to the columns it must have, ``folders`` maps a folder below
-    ``root`` to a glob pattern that at least one of its files must match.  Returns {file: DataFrame of
-    strings}.
+    ``root`` to a glob pattern that at least one of its files must match.  Tables in ``empty`` may have no
+    rows.  Returns {file: DataFrame of strings}.
 
     Raises: ``CatalogError``.
     """
@@ -117,7 +119,7 @@ def read_tables(root, source: Source, *, tables: dict[str, list[str]], folders: 
         absent = [column for column in columns if column not in found[file]]
         if absent:
             problems.append(f"the table {file} has no column {', '.join(absent)}")
-        elif found[file].empty:
+        elif found[file].empty and file not in empty:
             problems.append(f"the table {file} has no rows")
     for folder, pattern in folders.items():
         if not (root / folder).is_dir():
