@@ -48,10 +48,10 @@ class Batches:
     side by side.  ``augment``: a name of ``augment.STRENGTHS`` or ``augment.Ranges``; the draw of an image
     depends on (seed, epoch, row) only.  With ``views`` above 1 a batch holds every image so many times, each
     with a draw of its own: first all images once, then all again; ``batch_size`` counts the originals.
-    ``drop_last`` leaves out a last batch that is not full, ``limit`` ends an epoch after so many batches;
-    shuffled, every epoch then has other images.  ``workers`` threads read ahead; with 0 a batch is
-    read when it is asked for.  ``resident`` keeps all selected images on the device: True, False, or
-    ``"auto"``, which does so on a CUDA device if they take less than a quarter of its free memory.
+    ``drop_last`` leaves out a last batch that is not full; ``limit`` ends an epoch after so many batches, so
+    that shuffled epochs differ in their images.  ``workers`` threads read ahead; with 0 a batch is read when
+    it is asked for.  ``resident`` keeps all selected images on the device: True, False, or ``"auto"``, which
+    does so on a CUDA device if they take less than a quarter of its free memory.
 
     Raises: ``ValueError`` for a target or breast that is not there, for selected rows without target, breast
     or group, for rows outside of the cache, and for settings that leave no batch.
@@ -83,7 +83,8 @@ class Batches:
         self.views, self.together, self.limit = index(views), together, limit and index(limit)
         if min(self.batch_size, self.views, 1 if limit is None else limit) < 1 or self.workers < 0:
             raise ValueError(
-                f"batch_size={batch_size} and views={views} must be 1 or more and workers={workers} 0 or more"
+                f"batch_size={batch_size}, views={views} and a limit={limit} must be 1 or more and "
+                f"workers={workers} 0 or more"
             )
         if drop_last and len(self.rows) < self.batch_size:
             raise ValueError(

@@ -75,10 +75,12 @@ def pretrain(
     ``category`` of `synth.fractals.arrays`.  Epochs are as long as the images allow and all alike, so the
     budget is met to a batch in each; every epoch of a smaller one has other images.  ``options`` go to
     `training.loop.fit`: ``resume``, ``watch``, ``precision`` and others.  In a run of several processes each
-    one works on its part of every batch.
+    one works on its part of every batch, whose statistics are those of its batch norm.
 
     Raises ``ValueError`` for an unknown method and for images that cannot serve it; besides as `fit`.
     """
+    if budget < 1:
+        raise ValueError(f"budget={budget}: give the number of images, 1 or more")
     recipe = recipe or RECIPES[_known(method)]
     train = batches_of(method, images, recipe, rows=rows, seed=seed)
     steps = max(1, round(budget / recipe.batch_size))
@@ -113,8 +115,8 @@ def batches_of(method: str, images, recipe: Recipe, *, rows=None, seed: int = 0)
     together = views * processes()
     if recipe.batch_size % together:
         raise ValueError(
-            f"batch_size={recipe.batch_size} must be a multiple of {together}, the versions of an image times "
-            "the processes, which all need equally many rows"
+            f"batch_size={recipe.batch_size} must be a multiple of {together}, the versions of an image times"
+            " the processes, which all need equally many rows"
         )
     return Batches(
         images,

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from mammo_utils.data import cache, catalogs
 from mammo_utils.data.augment import Ranges
-from mammo_utils.data.batches import Arrays, Batches
+from mammo_utils.data.batches import Arrays, Batch, Batches
 from mammo_utils.synth import exams
 
 SIZE = 48
@@ -168,6 +168,95 @@ def test_the_change_of_an_image_does_not_depend_on_its_batch(prepared):
                 assert (one - two).abs().gt(1e-5).float().mean() < 0.001  # a mask's tie may fall either way
 
 
+@pytest.mark.parametrize("target", ["reader_A", "cancer"])
+def test_views_are_versions_of_the_same_images_one_after_the_other(prepared, target):
+    options = {"target": target, "shuffle": True, "augment": "strong", "seed": 2, "batch_size": 5}
+    once, thrice = Batches(prepared, **options), Batches(prepared, **options, views=3)
+    assert len(once) == len(thrice)
+    for batch, versions in zip(once, thrice, strict=True):
+        n = len(batch.row)
+        first, second, third = (Batch(*(x[k * n : (k + 1) * n] for x in versions)) for k in range(3))
+        for view in (first, second, third):
+            assert torch.equal(view.row, batch.row)
+            assert torch.equal(view.patient, batch.patient)
+            if target == "cancer":
+                assert torch.equal(view.target, batch.target)
+        assert same([first], [batch])  # another number of versions does not change the first
+        for a, b in ((first, second), (first, third), (second, third)):
+            for name in ("image", "breast", *(["target"] if target == "reader_A" else [])):
+                pairs = zip(getattr(a, name), getattr(b, name), strict=True)
+                assert not any(torch.equal(*pair) for pair in pairs), name
+    again = Batches(prepared, **options, views=3, workers=0)
+    assert same(again, thrice)
+    again.set_epoch(1)
+    assert not set(rows_of(again)) ^ set(rows_of(thrice))
+    assert not any(torch.equal(by_row(again)[row][0], by_row(thrice)[row][0]) for row in range(12))
+
+
+def test_masks_of_a_view_follow_their_own_image():
+    """An image that is white inside its breast stays so in every version."""
+    whole = arrays(6, (48, 40))
+    rows, columns = np.mgrid[:48, :40]
+    discs = np.stack([(rows - 20 - i) ** 2 + (columns - 15) ** 2 < 90 for i in range(6)])
+    whole = whole._replace(images=discs * np.uint16(65535), masks={"breast": discs})
+    moves = Ranges(rotation=(-30, 30), scale=(0.8, 1.2), shift_rows=(-0.2, 0.2))
+    batch = next(iter(Batches(whole, target="breast", augment=moves, views=2)))
+    assert batch.image.shape == batch.target.shape == batch.breast.shape == (12, 1, 48, 40)
+    assert torch.equal(batch.breast, (batch.image >= 0.5).float())
+    assert torch.equal(batch.target, batch.breast)
+
+
+def test_without_changes_all_views_are_alike(prepared):
+    batch = next(iter(Batches(prepared, batch_size=4, views=2)))
+    assert torch.equal(batch.image[:4], batch.image[4:])
+
+
+def runs(values):
+    """How many stretches of equal values there are."""
+    return 1 + sum(a != b for a, b in zip(values, values[1:], strict=False))
+
+
+def test_together_shuffles_women_and_keeps_their_images_side_by_side():
+    whole = arrays(24)
+    mixed = np.random.default_rng(0).permutation(24)  # nor do they stand together in the cache
+    whole = whole._replace(table=whole.table.iloc[mixed].reset_index(drop=True))
+    numbers = pd.factorize(whole.table["group"])[0]
+    options = {"batch_size": 5, "shuffle": True, "together": True}
+    batches, orders = Batches(whole, **options), set()
+    for epoch in range(20):
+        batches.set_epoch(epoch)
+        rows = rows_of(batches)
+        assert sorted(rows) == list(range(24))
+        assert runs(numbers[rows].tolist()) == 6
+        orders.add(tuple(dict.fromkeys(numbers[rows].tolist())))
+    assert len(orders) > 15  # of 720
+    assert {order[0] for order in orders} == set(range(6))
+    apart = Batches(whole, batch_size=5, shuffle=True)
+    assert runs(numbers[rows_of(apart)].tolist()) > 10
+    for workers in (0, 3):
+        assert same(
+            Batches(whole, **options, augment="light", workers=workers),
+            Batches(whole, **options, augment="light"),
+        )
+    some = rows_of(Batches(whole, [3, 20, 7, 11, 2], **options))
+    assert sorted(some) == [2, 3, 7, 11, 20]
+    assert runs(numbers[some].tolist()) == len(set(numbers[some]))
+
+
+@pytest.mark.parametrize(("limit", "expected"), [(None, 5), (1, 1), (3, 3), (9, 5)])
+def test_a_limit_ends_an_epoch_early_and_the_next_has_other_images(limit, expected):
+    batches = Batches(ALL[18], batch_size=4, shuffle=True, limit=limit)
+    whole = Batches(ALL[18], batch_size=4, shuffle=True)
+    assert len(batches) == len(list(batches)) == expected
+    assert same(batches, list(whole)[:expected])
+    assert same(batches.iterate(1), list(whole)[1:expected])
+    seen = set()
+    for epoch in range(30):
+        batches.set_epoch(epoch)
+        seen |= set(rows_of(batches))
+    assert seen == set(range(18))
+
+
 def test_masks_are_moved_with_their_image():
     """An image that equals its mask must still do so after every change of geometry."""
     whole = arrays(12, (48, 40))
@@ -213,6 +302,22 @@ def test_an_image_keeps_its_change_in_every_process(prepared, world):
         for row, tensors in by_row(whole.part(rank, world)).items():
             for one, two in zip(tensors, expected[row], strict=True):
                 assert (one - two).abs().gt(1e-5).float().mean() < 0.001
+
+
+@pytest.mark.parametrize("together", [False, True])
+@pytest.mark.parametrize("world", [2, 3])
+def test_the_parts_make_the_batches_with_views_too(prepared, world, together):
+    options = {"batch_size": 6, "shuffle": True, "views": 2, "augment": "standard", "together": together}
+    whole = Batches(prepared, **options)
+    parts = [whole.part(rank, world) for rank in range(world)]
+    for batch, *shares in zip(whole, *parts, strict=True):
+        assert {len(share.row) for share in shares} == {12 // world}
+        halves = [[x.chunk(2) for x in share] for share in shares]
+        for view, expected in enumerate(zip(*(x.chunk(2) for x in batch), strict=True)):
+            joined = Batch(*(torch.cat([half[k][view] for half in halves]) for k in range(5)))
+            order = [joined.row.tolist().index(row) for row in expected[4].tolist()]
+            for one, other in zip(joined, expected, strict=True):
+                assert (one[order].float() - other.float()).abs().gt(1e-5).float().mean() < 0.001
 
 
 @pytest.mark.parametrize(("rank", "world"), [(2, 2), (-1, 2), (0, 6), (0, 0)])
@@ -337,6 +442,8 @@ def test_rows_that_are_not_there(rows, reason):
     [
         ({"batch_size": 0}, "batch_size=0"),
         ({"workers": -1}, "workers=-1"),
+        ({"views": 0}, "views=0"),
+        ({"limit": 0}, "limit=0"),
         ({"batch_size": 7, "drop_last": True}, "6 images do not fill one batch of 7"),
         ({"augment": "heavy"}, "choose one of: none, light"),
         ({"resident": "gpu"}, "choose one of: True, False, auto"),
