@@ -1,11 +1,13 @@
 """Weights of encoders: what loads gives the encoder that timm has, and what does not fit is named."""
 
+import json
 import os
 from pathlib import Path
 
 import pytest
 import timm
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from mammo_utils.models import weights
@@ -79,6 +81,32 @@ def test_saved_encoder_loads_again_without_a_word(tmp_path, recwarn):
     for one, other in zip(first.encoder.parameters(), second.encoder.parameters(), strict=True):
         assert torch.equal(one, other)
     assert not [warning for warning in recwarn if "left out" in str(warning.message)]
+
+
+@pytest.mark.parametrize("name", [name for name, model in MODELS.items() if model.profile != "gpu"])
+def test_what_was_kept_is_built_again_for_images_of_any_size(name, tmp_path, recwarn):
+    model, path = build(name, size=64).to(memory_format=torch.channels_last), tmp_path / "own.safetensors"
+    model.train()(torch.rand(2, 1, 64, 52))  # moves the statistics of normalisation
+    weights.save(model.encoder, path, {"method": "masked", "seed": 3, "shares": [0.5, None]})
+    again = build(name, size=(160, 100), weights=path)
+    wanted = model.encoder.state_dict()
+    assert set(wanted) == set(again.encoder.state_dict())
+    for key, tensor in again.encoder.state_dict().items():
+        assert torch.equal(tensor, wanted[key]), key
+    with safe_open(path, framework="pt") as file:
+        assert json.loads(file.metadata()["made"]) == {"method": "masked", "seed": 3, "shares": [0.5, None]}
+    assert [file.name for file in tmp_path.iterdir()] == ["own.safetensors"]
+    assert not [warning for warning in recwarn if "left out" in str(warning.message)]
+
+
+def test_what_cannot_be_kept_leaves_the_earlier_file(tmp_path):
+    encoder, path = build("unet/test_efficientnet", size=64).encoder, tmp_path / "own.safetensors"
+    weights.save(encoder, path, {"seed": 1})
+    before = path.read_bytes()
+    with pytest.raises(TypeError):
+        weights.save(encoder, path, {"seed": torch.ones(1)})  # not a plain value
+    assert path.read_bytes() == before
+    assert [file.name for file in tmp_path.iterdir()] == ["own.safetensors"]
 
 
 def test_what_does_not_fit_is_listed_and_nothing_is_copied(tmp_path):
