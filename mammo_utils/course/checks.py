@@ -187,6 +187,47 @@ def e03_paired_interval(answer: Callable) -> None:
     function("paired_interval", answer, cases, hint=hint, atol=1e-5)
 
 
+def e04_loss(answer: Callable) -> None:
+    """Notebook 04: SimCLR's loss of one image."""
+    similarity = np.array([0.9, -0.2, 0.5])
+    cases = [
+        ((np.array([1.0, 0.0, 0.0]), 0, 1.0), 0.551445),
+        ((np.array([1.0, 0.0, 0.0]), 1, 1.0), 1.551445),
+        ((similarity, 0, 0.5), 0.444771),
+        ((similarity, 2, 0.1), 4.018166),
+    ]
+    hint = (
+        "divide the similarities by the temperature, take exp; the loss is minus the log of the other "
+        "version's share of their sum"
+    )
+    function("loss_of_one", answer, cases, hint=hint, atol=1e-5)
+
+
+def e04_relations(answer: Callable) -> None:
+    """Notebook 04: who attracts and who repels in multi-view learning with positives of one breast."""
+    woman, side = np.array(["ann", "ann", "bea", "ann"]), np.array(["L", "R", "L", "L"])
+    wanted = np.array([[0, 0, -1, 1], [0, 0, -1, 0], [-1, -1, 0, -1], [1, 0, -1, 0]])
+    hint = (
+        "another woman repels, whatever the side; the same woman and side attracts, but no image itself; "
+        "her other breast does neither"
+    )
+    function("relations", answer, [((woman, side), wanted), ((woman[:1], side[:1]), [[0]])], hint=hint)
+
+
+def e04_worth(answer: Callable) -> None:
+    """Notebook 04: the number of labels with which a curve reaches a score."""
+    labels, dice = np.array([8, 16, 32, 64]), np.array([0.5, 0.6, 0.65, 0.7])
+    cases = [
+        ((labels, dice, score), number) for score, number in ((0.6, 16), (0.55, 2**3.5), (0.675, 2**5.5))
+    ]
+    cases += [((labels, dice, 0.9), 64), ((labels, dice, 0.1), 8)]
+    hint = (
+        "between two amounts the curve is straight over log2(labels): interpolate log2(labels) over the Dice "
+        "and raise 2 to it; beyond the ends take the end"
+    )
+    function("worth", answer, cases, hint=hint, atol=1e-3)
+
+
 def e06_tversky(answer: Callable) -> None:
     """Notebook 06: Tversky of probabilities, with one pixel of smoothing."""
     probability, target = np.array([[0.8, 0.4], [0.6, 0.0]]), np.array([[1, 1], [0, 0]])

@@ -117,6 +117,53 @@ def test_the_area_ratio_of_notebook_03_is_sensitivity_over_precision(capsys):
     assert wrong.startswith("not yet")
 
 
+def loss_of_one(similarity, positive, temperature):
+    logits = torch.tensor(similarity)[None] / temperature
+    return torch.nn.functional.cross_entropy(logits, torch.tensor([positive])).item()
+
+
+def relations(woman, side):
+    def one(i, j):
+        if woman[i] != woman[j]:
+            return -1
+        return int(i != j and side[i] == side[j])
+
+    return np.array([[one(i, j) for j in range(len(woman))] for i in range(len(woman))])
+
+
+def worth(labels, dice, reached, scale=np.log2):
+    above = min(max(np.searchsorted(dice, reached), 1), len(dice) - 1)
+    share = np.clip((reached - dice[above - 1]) / (dice[above] - dice[above - 1]), 0, 1)
+    ends = scale(labels[above - 1 : above + 1])
+    found = ends[0] + share * (ends[1] - ends[0])
+    return 2**found if scale is np.log2 else found
+
+
+@pytest.mark.parametrize(
+    ("check", "right", "wrong"),
+    [
+        (checks.e04_loss, loss_of_one, lambda s, positive, t: loss_of_one(s * t, positive, t)),
+        (checks.e04_loss, loss_of_one, lambda s, positive, t: loss_of_one(s, 0, t)),
+        (
+            checks.e04_loss,  # without the other version below the line
+            loss_of_one,
+            lambda s, positive, t: -s[positive] / t + np.log(np.exp(np.delete(s, positive) / t).sum()),
+        ),
+        (checks.e04_relations, relations, lambda woman, side: relations(woman, np.zeros(len(side)))),
+        (checks.e04_relations, relations, lambda woman, side: relations(woman, side) + np.eye(len(side))),
+        (checks.e04_relations, relations, lambda woman, side: relations(np.char.add(woman, side), side)),
+        (checks.e04_worth, worth, lambda *given: worth(*given, scale=np.asarray)),
+        (checks.e04_worth, worth, lambda labels, dice, reached: labels[np.abs(dice - reached).argmin()]),
+    ],
+)
+def test_checks_of_self_supervision_tell_right_from_wrong(check, right, wrong, capsys):
+    check(right)
+    check(wrong)
+    first, second = capsys.readouterr().out.splitlines()
+    assert first.startswith("right: ")
+    assert second.startswith("not yet: ")
+
+
 def tversky(p, t, alpha, beta):
     return 1 - ((p * t).sum() + 1) / ((p * t + alpha * p * (1 - t) + beta * (1 - p) * t).sum() + 1)
 
