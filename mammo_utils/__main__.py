@@ -5,6 +5,10 @@ from __future__ import annotations
 import argparse
 import sys
 from importlib import import_module
+from pathlib import Path
+
+if not __package__:  # `fabric run` starts a script by its path: this folder would hide Python's own profile
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 # Each module offers arguments(parser) and main(options) -> exit status or None.  It is imported only when its
 # command is called, so that help costs no import of torch.
@@ -15,6 +19,10 @@ COMMANDS = {
     "train": (
         "mammo_utils.study.train_command",
         "train and score a segmenter on a data set or your own folders",
+    ),
+    "pretrain": (
+        "mammo_utils.study.pretrain_command",
+        "train an encoder on images without labels, or on fractals",
     ),
     "film": ("mammo_utils.study.film", "compare what phantom women bring for a few labelled films"),
     "phantom": ("mammo_utils.study.command", "measure the phantom's statistics and controls"),

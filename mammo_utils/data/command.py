@@ -65,6 +65,15 @@ def table_of(name: str, options: argparse.Namespace):
     return catalogs.load(name, options.root or profile.data_root(name), **labels)
 
 
+def audited(table) -> str:
+    """How many leaks there are between the splits of ``table`` by its keys, in words."""
+    from mammo_utils.data import splits
+
+    leaks = splits.audit(table, pixels=False)["kind"].value_counts()
+    kinds = "".join(f", {kind} {count}" for kind, count in leaks.items())
+    return f"audit by group, woman, exam and breast: {leaks.sum()} leaks{kinds}"
+
+
 def main(options: argparse.Namespace) -> int:
     """Load the table, split it by woman, audit the split by its keys and decode every image once.
 
@@ -80,9 +89,7 @@ def main(options: argparse.Namespace) -> int:
     # Rare labels first: cancer decides how the splits must be mixed, density where nobody marked cancer.
     stratify = [column for column in ("cancer", "density") if table[column].notna().any()]
     table = splits.split(table, stratify=stratify[:1], seed=options.seed)
-    leaks = splits.audit(table, pixels=False)["kind"].value_counts()
-    kinds = "".join(f", {kind} {count}" for kind, count in leaks.items())
-    print(f"audit by group, woman, exam and breast: {leaks.sum()} leaks{kinds}")
+    print(audited(table))
     built = cache.build(table, options.out, size=options.size, workers=options.workers)
     print(f"{len(built.table)} images of {built.table['group'].nunique()} women in {options.out}")
     print(built.table.groupby("split")["group"].nunique().rename("women").to_string())

@@ -61,6 +61,19 @@ def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def differences(found: dict, wanted: dict) -> str:
+    """What differs between the settings of two runs, in words; empty where nothing does.
+
+    >>> differences({"lr": 0.1, "seed": 0}, {"lr": 0.1, "seed": 1})
+    'seed is 0 there and 1 here'
+    """
+    return "; ".join(
+        f"{name} is {found.get(name)!r} there and {wanted.get(name)!r} here"
+        for name in {**found, **wanted}
+        if found.get(name) != wanted.get(name)
+    )
+
+
 def memory_mib() -> float:
     """Peak resident memory of this process in MiB.
 

@@ -183,15 +183,8 @@ def claim(folder, settings: dict) -> None:
         found = json.loads(file.read_text())["settings"]
     except (ValueError, KeyError, TypeError):
         raise ValueError(f"{file} is not that of a run here; name another folder") from None
-    differ = [
-        f"{name} is {found.get(name)!r} there and {settings.get(name)!r} here"
-        for name in {**found, **settings}
-        if found.get(name) != settings.get(name)
-    ]
-    if differ:
-        raise ValueError(
-            f"{folder} holds another run: {'; '.join(differ)}; repeat its settings, or name another folder"
-        )
+    if differ := provenance.differences(found, settings):
+        raise ValueError(f"{folder} holds another run: {differ}; repeat its settings, or name another folder")
 
 
 def predict(images, model: Segmenter, rows, settings: Settings) -> tasks.Masks:

@@ -5,10 +5,17 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from mammo_utils import profile
 from mammo_utils.data.command import label_option, table_of
+
+WEIGHTS = (
+    "of the encoder: none, imagenet, fractal, simclr, barlow_twins, masked, multiview or a file, such as one "
+    "of pretrain (%(default)s)"
+)
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -20,7 +27,6 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     from mammo_utils.training.strategies import STRATEGIES
 
     knob = profile.current()
-    networks = [name for name in MODELS if name.endswith(f"/{knob.encoder}")]
     parser.add_argument("task", choices=["segmentation"], help="what is learnt: %(choices)s", metavar="TASK")
     data = parser.add_argument_group("data")
     data.add_argument("--catalog", required=True, choices=NAMES, metavar="NAME", help="one of: %(choices)s")
@@ -34,14 +40,12 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     learning = parser.add_argument_group("training")
     learning.add_argument(
         "--model",
-        default=networks[0],
+        default=of_profile(),
         choices=MODELS,
         metavar="NAME",
         help="(%(default)s) one of: %(choices)s",
     )
-    learning.add_argument(
-        "--weights", default="none", help="of the encoder: none, imagenet or a file (%(default)s)"
-    )
+    learning.add_argument("--weights", default="none", metavar="WEIGHTS", help=WEIGHTS)
     learning.add_argument(
         "--from",
         dest="start",
@@ -72,13 +76,25 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the run")
 
 
+def of_profile() -> str:
+    """The first model with the encoder of the profile."""
+    from mammo_utils.models.segmentation import MODELS
+
+    return next(name for name in MODELS if name.endswith(f"/{profile.current().encoder}"))
+
+
 def main(options: argparse.Namespace) -> int:
     """Train, predict the women left out, write scores and pictures; 1 where something is wrong.
 
     A run that was stopped goes on with the same command.
     """
+    return guarded(partial(_train, options))
+
+
+def guarded(work: Callable[[], int]) -> int:
+    """What ``work`` returns; 1 where something is wrong, which is said, and 130 where it was stopped."""
     try:
-        return _train(options)
+        return work()
     except (ValueError, OSError, RuntimeError) as error:
         print(error, file=sys.stderr)
         return 1
@@ -95,7 +111,9 @@ def _train(options: argparse.Namespace) -> int:
 
     if options.lam is not None and options.loss != "hybrid_density":
         raise ValueError(f"--lam is the weight of a term of hybrid_density; --loss {options.loss} has none")
-    images = prepared(options)
+    table = table_of(options.catalog, options)
+    folder = options.cache or options.out / "cache"
+    images = prepared(table, folder, size=options.size, workers=options.workers)
     settings = Settings(
         model=options.model,
         weights=options.weights,
@@ -128,13 +146,14 @@ def _train(options: argparse.Namespace) -> int:
     return 0
 
 
-def prepared(options: argparse.Namespace):
-    """The cache of the images that the options name."""
+def prepared(table, folder: Path, *, size: int, workers: int):
+    """The cache of the images of ``table`` in ``folder``; says how many files could not be read.
+
+    Raises ``ValueError`` where none could.
+    """
     from mammo_utils.data import cache
 
-    table = table_of(options.catalog, options)
-    folder = options.cache or options.out / "cache"
-    images = cache.build(table, folder, size=options.size, workers=options.workers)
+    images = cache.build(table, folder, size=size, workers=workers)
     if len(images.failures):
         print(f"{len(images.failures)} files left out, see {folder / 'failures.csv'}", file=sys.stderr)
     if not len(images):

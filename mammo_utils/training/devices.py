@@ -17,8 +17,8 @@ def launch(precision: str) -> Fabric:
     logging.getLogger("lightning_fabric.utilities.rank_zero").setLevel(logging.WARNING)
     options = {"precision": profile.precision(precision)}
     kind, _, index = profile.device().partition(":")
-    if "LT_CLI_USED" in os.environ:  # the command gave devices and strategy, and has launched
-        return Fabric(**options)
+    if "LT_CLI_USED" in os.environ:  # the command gave devices, strategy and perhaps precision, and launched
+        return Fabric(**({} if "LT_PRECISION" in os.environ else options))
     if "LOCAL_WORLD_SIZE" in os.environ:
         local, world = int(os.environ["LOCAL_WORLD_SIZE"]), int(os.environ["WORLD_SIZE"])
         options |= {"devices": local, "num_nodes": world // local, "strategy": "ddp"}

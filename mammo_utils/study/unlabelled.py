@@ -1,0 +1,74 @@
+"""The images that an encoder learns from without labels: whose they are, and whose they must not be."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from mammo_utils import profile
+from mammo_utils.data import catalogs, splits
+from mammo_utils.data.command import audited
+
+# Parts of a data set's own split (column official_split) on which networks are judged.
+HELD_OUT = ("valid", "validation", "val", "test", "testing", "final")
+
+
+def table_of(name: str, root=None) -> pd.DataFrame:
+    """The table of the data set ``name`` in ``root``, by default ``MAMMO_DATA``/name, without its masks.
+
+    Raises as `catalogs.load`.
+    """
+    options = {"labels": {}} if name == "folder" else {}
+    return catalogs.load(name, root or profile.data_root(name), **options).drop(columns=catalogs.MASKS)
+
+
+def pool(
+    table: pd.DataFrame,
+    labelled: list[pd.DataFrame] | None = None,
+    *,
+    keep_test: bool = False,
+    transductive: bool = False,
+) -> pd.DataFrame:
+    """The rows of ``table`` that may be learnt from without labels; prints whom it leaves out and an audit.
+
+    Left out are the women of whom any image is in a part of the data set's own split on which networks are
+    judged (``HELD_OUT``), unless ``keep_test``: for one who scores on other women.  Those of a phantom are
+    always left out, which are the cohorts ``valid``, ``test`` and ``final``.  Then the women of the tables
+    ``labelled`` are left out, whatever part they are in, unless ``transductive``.
+
+    Raises ``ValueError`` if nobody is left, and for ``keep_test`` of a phantom.
+    """
+    held = table["official_split"].str.lower().isin(HELD_OUT).to_numpy(bool)
+    parts = ", ".join(sorted(table["official_split"][held].unique()))
+    if held.any() and keep_test:
+        if (table["dataset"] == "phantom").any():
+            raise ValueError(
+                f"phantom women of the cohorts {parts} are in no pool: every study is scored on them"
+            )
+        print(f"the pool keeps the women of the official split {parts}: do not score on them")
+    elif held.any():
+        if held.all():
+            raise ValueError(
+                f"all {len(table)} images are of the official split {parts}, on which networks are judged: "
+                "none is left to learn from; name a folder with other women"
+            )
+        table = splits.pool(table, table[held])
+        print(f"left out: {_counted(table)} of the official split {parts}, on whom networks are judged")
+    if labelled:
+        known = pd.concat(labelled, ignore_index=True)
+        names = ", ".join(known["dataset"].unique())
+        table = splits.pool(table, known, transductive=transductive)
+        kept = "transductive: the pool keeps" if transductive else "left out:"
+        print(f"{kept} {_counted(table)} who are in {names}")
+        both = [table.assign(split="pool"), known.assign(split="labelled")]
+        print(audited(pd.concat(both, ignore_index=True)))
+    elif (table["dataset"] == "vindr").any():
+        print(
+            "note: all images of the data set density come from VinDr-Mammo; to fine-tune on them, leave "
+            "their women out with --labelled density"
+        )
+    return table
+
+
+def _counted(table: pd.DataFrame) -> str:
+    shared = table.attrs["shared"]
+    return f"{shared['women']} women ({shared['images']} images)"
