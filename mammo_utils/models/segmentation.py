@@ -179,14 +179,16 @@ def build(
     ``channels``, H, W) float in 0–1 and returns logits (N, ``classes``, H, W).  Random weights come from
     torch's global generator.
 
-    ``weights`` of the encoder: "none"; "imagenet" ("sa1b" for ``sam/vit_b``), as the library has them; or the
-    path of a safetensors file with timm's names.  For grey images the first convolution of colour weights is
-    summed over its channels, which is what three equal channels would give, and the input is normalised by
-    the average of the three means and deviations.  With ImageNet's this is close to the colour network, with
-    equal ones (0.5) exactly the same.
+    ``weights`` of the encoder: "none"; "imagenet" ("sa1b" for ``sam/vit_b``), as the library has them;
+    "fractal", "simclr", "barlow_twins", "masked" or "multiview", which come with this package for some
+    encoders; or the path of a safetensors file with timm's names.  For grey images the first convolution of
+    colour weights is summed over its channels, which is what three equal channels would give, and the input
+    is normalised by the average of the three means and deviations.  With ImageNet's this is close to the
+    colour network, with equal ones (0.5) exactly the same.
 
     Raises
         ValueError: an unknown name or unknown weights; the right ones are listed.
+        FileNotFoundError: there is no file of these weights; says how to make one.
         RuntimeError: the weights could not be downloaded; says what to do.
 
     >>> import torch

@@ -43,9 +43,10 @@ def file_name(method: str, model: str) -> str:
     >>> file_name("multiview", "unet/mobilenetv2_050"), file_name("fractal", "sam/small")
     ('mobilenetv2_050_multiview.safetensors', 'sam_small_fractal.safetensors')
     """
-    family, _, encoder = model.partition("/")
-    # Several families have a network of their own that is called small; other encoders are timm's.
-    return f"{f'{family}_small' if encoder == 'small' else encoder}_{method}{SUFFIX}"
+    encoder = model.rpartition("/")[2]
+    if encoder == "small":  # what three families call a network of their own; other names are timm's
+        encoder = model.replace("/", "_")
+    return f"{encoder}_{method}{SUFFIX}"
 
 
 def pretrained(method: str, model: str) -> Path:

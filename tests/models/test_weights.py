@@ -1,7 +1,9 @@
 """Weights of encoders: what loads gives the encoder that timm has, and what does not fit is named."""
 
+import argparse
 import json
 import os
+from itertools import combinations
 from pathlib import Path
 
 import pytest
@@ -10,8 +12,11 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
+from mammo_utils import profile
 from mammo_utils.models import weights
 from mammo_utils.models.segmentation import MODELS, build
+from mammo_utils.study import pretrain_command
+from mammo_utils.training.pretraining import RECIPES
 
 
 def saved(path, name, **options):
@@ -127,17 +132,81 @@ def test_what_does_not_fit_is_listed_and_nothing_is_copied(tmp_path):
     assert torch.equal(model.encoder.stages[0][0].weight, before)
 
 
-@pytest.mark.parametrize("name", ["simclr", "fractal", "multiview", "weights.pth"])
+@pytest.mark.parametrize("name", ["moco", "Fractal", "weights.pth"])
 def test_unknown_weights_list_what_can_be_had(name):
-    with pytest.raises(ValueError, match=f"{name}.*: none, imagenet, the path of a .safetensors"):
+    listed = "none, imagenet, fractal, simclr, barlow_twins, masked, multiview, the path of a .safetensors"
+    with pytest.raises(ValueError, match=f"{name}.*: {listed}"):
         build("unet/mobilenetv2_050", size=64, weights=name)
 
 
 def test_models_without_published_weights_do_not_offer_them():
-    with pytest.raises(ValueError, match=r"choose one of: none, the path"):
+    with pytest.raises(ValueError, match=r"choose one of: none, fractal, "):
         build("nnunet/small", size=64, weights="imagenet")
-    with pytest.raises(ValueError, match=r"choose one of: none, sa1b, the path"):
+    with pytest.raises(ValueError, match=r"choose one of: none, sa1b, fractal, "):
         build("sam/vit_b", size=64, weights="imagenet")
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    """A clone of this project in which nothing is shipped yet; its folder of weights."""
+    monkeypatch.setattr(profile, "__file__", str(tmp_path / "mammo_utils" / "profile.py"))
+    folder = tmp_path / "data" / "weights"
+    folder.mkdir(parents=True)
+    return folder
+
+
+def test_the_names_are_those_of_the_methods_of_pretraining():
+    assert set(weights.METHODS) == set(RECIPES)
+
+
+@pytest.mark.parametrize("method", weights.METHODS)
+def test_a_name_stands_for_the_file_that_comes_with_the_package(method, home):
+    torch.manual_seed(3)
+    first = build("unet/test_efficientnet", size=64)
+    weights.save(first.encoder, home / f"test_efficientnet_{method}.safetensors", {})
+    torch.manual_seed(4)
+    second = build("unet/test_efficientnet", size=64, weights=method)
+    for one, other in zip(first.encoder.parameters(), second.encoder.parameters(), strict=True):
+        assert torch.equal(one, other)
+
+
+def test_no_two_models_with_different_encoders_share_a_name(home):
+    files = {name: weights.file_name("masked", name) for name in MODELS}
+    for a, b in combinations(MODELS, 2):
+        if files[a] == files[b]:
+            one, other = (build(name, size=64).encoder.state_dict() for name in (a, b))
+            assert {n: t.shape for n, t in one.items()} == {n: t.shape for n, t in other.items()}, (a, b)
+
+
+def test_a_name_without_a_file_lists_those_there_are_and_the_command_that_makes_one(home):
+    (home / "README.md").touch()
+    with pytest.raises(FileNotFoundError, match="there are: none") as caught:
+        build("unet/test_efficientnet", size=64, weights="fractal")
+    command = str(caught.value).splitlines()[1].split("mammo_utils ")[1].split()
+    parser = argparse.ArgumentParser()
+    pretrain_command.arguments(parser)
+    options = parser.parse_args(command[1:])
+    assert command[0] == "pretrain"
+    assert (options.method, options.model) == ("fractal", "unet/test_efficientnet")
+    assert options.out.name == "test_efficientnet_fractal.safetensors"
+
+    (home / "mobilenetv2_050_multiview.safetensors").touch()
+    with pytest.raises(
+        FileNotFoundError, match=r"there are: mobilenetv2_050_multiview.safetensors\."
+    ) as caught:
+        build("unet/test_efficientnet", size=64, weights="masked")
+    assert "pretrain masked --model unet/test_efficientnet --data CATALOGUE --root DIR" in str(caught.value)
+
+
+def test_what_was_written_beside_the_weights_is_read_again(tmp_path):
+    encoder = build("unet/test_efficientnet", size=64).encoder
+    weights.save(encoder, tmp_path / "a.safetensors", {"method": "masked", "seed": 3})
+    assert weights.made(tmp_path / "a.safetensors") == {"method": "masked", "seed": 3}
+    save_file(encoder.state_dict(), tmp_path / "b.safetensors")
+    assert weights.made(tmp_path / "b.safetensors") == {}
+    (tmp_path / "c.safetensors").write_bytes(b"not a header")
+    with pytest.raises(ValueError, match=r"c\.safetensors: not a readable"):
+        weights.made(tmp_path / "c.safetensors")
 
 
 def test_absent_and_damaged_files_say_so(tmp_path):
