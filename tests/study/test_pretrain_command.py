@@ -267,6 +267,49 @@ def test_a_killed_run_ends_with_the_weights_of_one_left_alone(root, tmp_path, ca
     assert len(pd.read_csv(tmp_path / "a.csv")) == len(pd.read_csv(tmp_path / "b.csv"))
 
 
+MEASURE = """
+import re, sys
+from pathlib import Path
+import numpy as np, pandas as pd
+from mammo_utils.data.batches import Arrays
+from mammo_utils.models.segmentation import build
+from mammo_utils.training.pretraining import RECIPES, pretrain
+from dataclasses import replace
+
+count, folder, method = int(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
+shape = (count, 64, 52)
+images = np.memmap(folder / "images.raw", np.uint16, "w+", shape=shape)
+mask = np.memmap(folder / "mask.raw", np.bool_, "w+", shape=shape)
+table = pd.DataFrame({"group": np.arange(count) // 4})
+recipe, seen = replace(RECIPES[method], batch_size=16), []
+def look(history):
+    seen.append(int(re.search(r"RssAnon:\\s*(\\d+)", Path("/proc/self/status").read_text())[1]) / 1024)
+for epochs in range(3):  # every one shuffles all images
+    pretrain(build("unet/test_efficientnet", size=64), Arrays(images, {"foreground": mask}, table), method,
+             budget=64, recipe=recipe, precision="32-true", watch=look)
+print(max(seen))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory is told apart in /proc, on Linux")
+@pytest.mark.parametrize("method", ["simclr", "multiview"])
+def test_memory_does_not_grow_with_the_number_of_images(method, tmp_path):
+    used = []
+    for count in (500, 20_000):
+        done = subprocess.run(
+            [sys.executable, "-c", MEASURE, str(count), str(tmp_path), method],
+            env=os.environ | {"OMP_NUM_THREADS": "1", "MAMMO_DEVICE": "cpu"},
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, done.stderr
+        used.append(float(done.stdout))
+    whole = (tmp_path / "images.raw").stat().st_size / 2**20
+    assert whole > 120
+    assert used[1] - used[0] < whole / 4
+
+
 SCRIPT = str(Path(mammo_utils.__file__).with_name("__main__.py"))
 LAUNCHERS = {
     "torchrun": ["torch.distributed.run", "--nproc-per-node", "2", "-m", "mammo_utils"],
