@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 from dataclasses import replace
@@ -10,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors import safe_open
 
 from mammo_utils import profile
 from mammo_utils.data.batches import Batches
@@ -19,14 +17,17 @@ from mammo_utils.evaluation import probes, representation
 from mammo_utils.models import pretext
 from mammo_utils.models import weights as sources
 from mammo_utils.models.segmentation import build
-from mammo_utils.study import provenance
+from mammo_utils.profile import shipped
+from mammo_utils.study import encoder_file
 from mammo_utils.study.phantoms import draw, women
 from mammo_utils.synth import breast, fractals
-from mammo_utils.training.pretraining import RECIPES, pretrain
+from mammo_utils.training.devices import launch
+from mammo_utils.training.pretraining import RECIPES
 
 RUN = "mammo_utils.study.encoders:probe"
 SMALL, LARGE = "unet/mobilenetv2_050", "unet/tf_mobilenetv2_100"
 IMAGENET = "MAMMO_IMAGENET"  # variable with the path of ImageNet weights for LARGE
+SEEDS = 3  # pretrainings of an arm
 POOL = 5000  # women without labels, four images each
 PROBED = 128  # women that a probe is fitted on, and as many that it is scored on
 
@@ -69,50 +70,37 @@ def weights(settings: dict, seed: int) -> Path:
     """The safetensors file of the encoder that a pretraining with ``settings`` gives, trained if absent.
 
     The seed redraws the first weights, the head, the order and every change of an image, not the pool.  A
-    pretraining that was stopped goes on where it was.
+    pretraining that was stopped goes on where it was.  The file that comes with the package serves if it is
+    of this very pretraining.
     """
+    asked = settings | {"seed": seed, "precision": "auto"}
+    try:
+        ready = shipped(f"weights/{sources.file_name(settings['method'], settings['model'])}")
+        if sources.made(ready)["settings"] == asked:
+            return ready
+    except FileNotFoundError:
+        pass
     name = "_".join(str(value).replace("/", "-") for value in settings.values() if value is not None)
     path = profile.cache_dir() / f"phantom_{breast.VERSION}" / "encoders" / f"{name}_seed_{seed}.safetensors"
     path.parent.mkdir(parents=True, exist_ok=True)
     with locked(path.with_suffix(".lock")):
         if not path.is_file():
-            _train(settings, seed, path)
+            _train(asked, path)
     return path
 
 
-def _train(settings: dict, seed: int, path: Path) -> None:
-    method, recipe = settings["method"], RECIPES[settings["method"]]
-    fields = set(vars(recipe)) & set(settings)
-    recipe = replace(recipe, **{name: settings[name] for name in fields})
+def _train(asked: dict, path: Path) -> None:
+    method, size, seed = asked["method"], asked["size"], asked["seed"]
+    recipe = RECIPES[method]
+    recipe = replace(recipe, **{name: asked[name] for name in set(vars(recipe)) & set(asked)})
     if method == "fractal":
-        images = fractals.arrays(settings["classes"], settings["instances"], size=settings["size"], seed=seed)
+        images = fractals.arrays(asked["classes"], asked["instances"], size=size, seed=seed)
     else:
-        options = {name: settings[name] for name in ("likeness", "vendors") if settings[name] is not None}
-        images = women("pool", size=settings["size"], count=settings["pool"], **options)
+        options = {name: asked[name] for name in ("likeness", "vendors") if asked[name] is not None}
+        images = women("pool", size=size, count=asked["pool"], **options)
     torch.manual_seed(seed)
-    segmenter = build(settings["model"], size=settings["size"], weights=start_of(settings, seed))
-    checkpoint = path.with_suffix(".pt")
-    history = pretrain(
-        segmenter,
-        images,
-        method,
-        budget=settings["budget"],
-        recipe=recipe,
-        seed=seed,
-        resume=checkpoint,
-        save_every=200,
-        progress=False,
-    )
-    made = {
-        "settings": settings,
-        "seed": seed,
-        "loss": history.rows[-1]["loss"],
-        "train_seconds": history.seconds,
-        "images": sum(row["images"] for row in history.rows),
-        "commit": provenance.commit(),
-    }
-    sources.save(segmenter.encoder, path, made)
-    checkpoint.unlink()
+    model = build(asked["model"], size=size, weights=start_of(asked, seed))
+    encoder_file.learn(path, asked, model, images, recipe=recipe, fabric=launch(asked["precision"]))
 
 
 def start_of(settings: dict, seed: int) -> str | Path:
@@ -144,13 +132,12 @@ def probe(settings: dict, seed: int) -> dict[str, float]:
     nearest image that is not of the same breast.
     """
     path = weights(settings, seed)
-    with safe_open(path, framework="pt") as file:
-        made = json.loads(file.metadata()["made"])
+    made = sources.made(path)
     model = build(settings["model"], size=settings["size"], weights=path)
     return {
         "loss": made["loss"],
-        "train_seconds": made["train_seconds"],
-        "images_per_second": made["images"] / made["train_seconds"],
+        "train_seconds": made["seconds"],
+        "images_per_second": made["images_through"] / made["seconds"],
     } | held(model, settings["size"])
 
 

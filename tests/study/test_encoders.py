@@ -1,0 +1,96 @@
+"""Pretrainings of a study: each arm's settings, its file, and what a source starts from."""
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from mammo_utils.models import weights
+from mammo_utils.study import encoders, transfer, transfer_film
+from mammo_utils.training.pretraining import RECIPES
+
+TINY = {"model": "unet/test_efficientnet", "budget": 64, "size": 64, "batch_size": 16}
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("MAMMO_CACHE", str(tmp_path))
+    monkeypatch.delenv(encoders.IMAGENET, raising=False)
+
+
+def test_an_arm_has_the_settings_that_its_method_depends_on():
+    chosen = encoders.arm("multiview", positives="breast")
+    assert chosen["positives"] == "breast"
+    assert chosen["temperature"] == RECIPES["multiview"].temperature
+    assert "patch" not in chosen
+    assert "off_diagonal" not in chosen
+    assert encoders.arm("fractal")["pool"] is None
+    assert encoders.arm("masked")["pool"] == encoders.POOL
+
+
+def test_a_pretraining_is_done_once_and_says_how_it_was_made():
+    settings = encoders.arm("fractal", classes=8, instances=2, **TINY)
+    path = encoders.weights(settings, 0)
+    made, first = weights.made(path), path.read_bytes()
+    assert made["settings"] == settings | {"seed": 0, "precision": "auto"}
+    assert made["images_through"] == 64
+    assert encoders.weights(settings, 0) == path
+    assert path.read_bytes() == first
+    assert not list(path.parent.glob("*.pt"))
+
+
+def test_seeds_and_settings_have_files_of_their_own():
+    settings = encoders.arm("fractal", classes=8, instances=2, **TINY)
+    one, other = encoders.weights(settings, 0), encoders.weights(settings, 1)
+    hotter = encoders.weights(settings | {"lr": 1e-2}, 0)
+    assert len({one, other, hotter}) == 3
+    name = "conv_stem.weight"
+    assert not torch.equal(load_file(one)[name], load_file(other)[name])
+
+
+def test_a_pretraining_starts_from_the_one_on_fractals_where_it_says_so(monkeypatch):
+    small = encoders.arm("fractal", classes=8, instances=2, **TINY)
+    monkeypatch.setattr(encoders, "arm", lambda *_, **__: small)
+    start = encoders.start_of({"start": "fractal", "model": TINY["model"], "size": 64}, 2)
+    assert start == encoders.weights(small, 2)
+    with pytest.raises(ValueError, match="none, fractal, imagenet"):
+        encoders.start_of({"start": "cats"}, 0)
+
+
+def test_sources_are_pretrainings_of_this_study_or_none():
+    assert transfer.pretraining(encoders.SMALL, "none") is None
+    assert transfer.pretraining(encoders.LARGE, "imagenet") is None
+    both = transfer.pretraining(encoders.LARGE, "imagenet+simclr")
+    assert (both["start"], both["method"], both["model"]) == ("imagenet", "simclr", encoders.LARGE)
+    assert transfer.pretraining(encoders.SMALL, "fractal+multiview")["start"] == "fractal"
+    assert transfer.pretraining(encoders.SMALL, "masked")["start"] == "none"
+    for model, sources in transfer.SOURCES.items():
+        for source in sources:
+            assert transfer.arm(source, model=model, labels=16, lr=1e-3)["source"] == source
+    with pytest.raises(ValueError, match="fractal\\+multiview"):
+        transfer.arm("imagenet", labels=16, lr=1e-3)
+
+
+def test_runs_are_nested_in_pretrainings(monkeypatch):
+    asked = []
+    monkeypatch.setattr(encoders, "weights", lambda settings, seed: asked.append(seed) or seed)
+    for seed in range(7):
+        transfer.initial(encoders.SMALL, "simclr", seed)
+    assert asked == [0, 1, 2, 0, 1, 2, 0]
+    assert transfer.initial(encoders.SMALL, "none", 5) == "none"
+
+
+def test_weights_and_films_that_are_not_at_hand_are_asked_for(monkeypatch, tmp_path):
+    with pytest.raises(ValueError, match=f"{encoders.IMAGENET}.*safetensors"):
+        transfer.initial(encoders.LARGE, "imagenet", 0)
+    monkeypatch.setenv(encoders.IMAGENET, str(tmp_path / "weights.safetensors"))
+    assert transfer.initial(encoders.LARGE, "imagenet", 0) == tmp_path / "weights.safetensors"
+    with pytest.raises(ValueError, match=encoders.IMAGENET):
+        encoders.imagenet(encoders.SMALL)
+    monkeypatch.delenv(transfer_film.ROOT, raising=False)
+    with pytest.raises(ValueError, match=transfer_film.ROOT):
+        transfer_film.films()
+
+
+def test_every_method_has_as_many_trials():
+    methods = [settings["method"] for settings in transfer.TUNING.settings if settings["method"] != "none"]
+    assert {methods.count(name) for name in RECIPES} == {6}
