@@ -59,6 +59,14 @@ class Ranges:
         return (value, value) if name.endswith("flip") else value
 
 
+# Shared by "standard" and "crop".
+INTENSITY = {
+    "blur": (0, 0.7),
+    "gamma": (0.75, 1.33),
+    "gain": (0.85, 1.15),
+    "offset": (-0.05, 0.05),
+    "noise": (0, 0.02),
+}
 STRENGTHS = {
     "none": Ranges(),
     "light": Ranges(
@@ -77,11 +85,7 @@ STRENGTHS = {
         shift_columns=(-0.04, 0.02),
         elastic=(0, 0.03),
         vertical_flip=0.5,
-        blur=(0, 0.7),
-        gamma=(0.75, 1.33),
-        gain=(0.85, 1.15),
-        offset=(-0.05, 0.05),
-        noise=(0, 0.02),
+        **INTENSITY,
     ),
     "strong": Ranges(
         rotation=(-25, 25),
@@ -104,11 +108,7 @@ STRENGTHS = {
         centre_rows=(0, 1),
         centre_columns=(0, 1),
         vertical_flip=0.5,
-        blur=(0, 0.7),
-        gamma=(0.75, 1.33),
-        gain=(0.85, 1.15),
-        offset=(-0.05, 0.05),
-        noise=(0, 0.02),
+        **INTENSITY,
     ),
 }
 
