@@ -30,10 +30,10 @@ def sourced(encoders: pd.DataFrame) -> pd.DataFrame:
     return encoders.assign(source=start + encoders["method"])
 
 
-def trials(table: pd.DataFrame) -> Figure:
+def trials(table: pd.DataFrame, *, value: str = "dice_a") -> Figure:
     """Dice of every trial of a method, the highest with a ring; the marker tells the learning rate.
 
-    ``table``: rows of ``results/sources_tuning.csv``.
+    ``table``: rows of ``results/sources_tuning.csv``; ``value``: the column that the choice went by.
     """
     names, rates = order(table["method"]), sorted(table["lr"].unique())
     markers = dict(zip(rates, "osD^vP", strict=False))
@@ -42,13 +42,13 @@ def trials(table: pd.DataFrame) -> Figure:
     for line, name in enumerate(names):
         own = table[table["method"] == name]
         for rate, marker in markers.items():
-            found = own.loc[own["lr"] == rate, "dice"]
+            found = own.loc[own["lr"] == rate, value]
             ax.plot(found, np.full(len(found), line), marker, color=COLOURS[name], alpha=0.75)
-        ax.plot(own["dice"].max(), line, "o", ms=13, mfc="none", mec=INK)
+        ax.plot(own[value].max(), line, "o", ms=13, mfc="none", mec=INK)
     for rate, marker in markers.items():
         ax.plot([], [], marker, color=GREY, label=f"learning rate {rate:g}")
     ax.set(yticks=range(len(names)), yticklabels=map(called, names), ylim=(len(names) - 0.5, -0.5))
-    ax.set_xlabel("Dice after fine-tuning with few labels")
+    ax.set_xlabel("Dice after fine-tuning with few labels of other women")
     ax.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
     return figure
 

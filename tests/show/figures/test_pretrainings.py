@@ -37,7 +37,7 @@ def test_trials_ring_the_highest_of_each_method():
             "dice": [0.5, 0.6, 0.7, 0.4],
         }
     )
-    ax = figures.trials(table).axes[0]
+    ax = figures.trials(table, value="dice").axes[0]
     assert [label.get_text() for label in ax.get_yticklabels()] == ["SimCLR", "masked images"]
     rings = [line.get_xydata()[0].tolist() for line in ax.lines if line.get_markersize() == 13]
     assert rings == [[0.6, 0], [0.7, 1]]
