@@ -14,7 +14,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from mammo_utils.data.batches import Batches
-from mammo_utils.data.strengths import STRENGTHS, Ranges
+from mammo_utils.data.strengths import INTENSITY, STRENGTHS, Ranges
 from mammo_utils.evaluation import representation
 from mammo_utils.models import pretext
 from mammo_utils.models.segmenter import Segmenter
@@ -23,7 +23,6 @@ from mammo_utils.show.figures.sources import called, heading, look
 
 # Parts of what `data.augment` does in training, each by itself.
 STANDARD, CROP = STRENGTHS["standard"], STRENGTHS["crop"]
-INTENSITY = {name: getattr(STANDARD, name) for name in ("blur", "gamma", "gain", "offset", "noise")}
 CHANGES = {
     "other grey\nvalues": Ranges(**INTENSITY),
     "moved, bent,\nflipped": replace(STANDARD, **{name: getattr(Ranges(), name) for name in INTENSITY}),
