@@ -294,7 +294,7 @@ def test_strengths_rise():
     corners, still = np.tile([[10.0, 5.0], [50.0, 5.0], [30.0, 40.0]], (200, 1, 1)), noisy(1)
     still = still.expand(200, -1, -1, -1)
     moved, changed = [], []
-    for ranges in augment.STRENGTHS.values():
+    for ranges in map(augment.ranges_of, ("none", "light", "standard", "strong")):
         points = apply(draw(range(200), ranges=replace(ranges, vertical_flip=0)), still, points=corners)[2]
         moved.append(float(np.abs(points.numpy() - corners).mean()))
         changed.append(
