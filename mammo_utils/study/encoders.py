@@ -31,6 +31,8 @@ SEEDS = 3  # pretrainings of an arm
 POOL = 5000  # women without labels, four images each
 PROBED = 128  # women that a probe is fitted on, and as many that it is scored on
 
+UNTRAINED = ("none", "imagenet")
+
 # What of a recipe a method depends on; the other settings of an arm are the same for all.
 OWN = {
     "fractal": ("classes", "instances"),
@@ -129,8 +131,12 @@ def probe(settings: dict, seed: int) -> dict[str, float]:
 
     Probes are fitted on ``PROBED`` women of `develop` and scored on as many others: percent density by ridge
     regression (R²), the vendor by logistic regression (balanced accuracy), the identity of the woman by the
-    nearest image that is not of the same breast.
+    nearest image that is not of the same breast.  The methods "none" and "imagenet" train nothing.
     """
+    if settings["method"] in UNTRAINED:
+        torch.manual_seed(seed)
+        start = start_of({"start": settings["method"], "model": settings["model"]}, seed)
+        return held(build(settings["model"], size=settings["size"], weights=start), settings["size"])
     path = weights(settings, seed)
     made = sources.made(path)
     model = build(settings["model"], size=settings["size"], weights=path)
