@@ -214,6 +214,24 @@ def e04_relations(answer: Callable) -> None:
     function("relations", answer, [((woman, side), wanted), ((woman[:1], side[:1]), [[0]])], hint=hint)
 
 
+def e04_pool(answer: Callable) -> None:
+    """Notebook 04: which images of an archive are of no woman with a labelled one."""
+    image, woman = np.array(list("abcdef")), np.array(["ann", "bea", "ann", "cat", "bea", "dot"])
+    cases = [
+        ((image, woman, np.array(list(labelled))), wanted)
+        for labelled, wanted in (
+            ("a", [0, 1, 0, 1, 1, 1]),
+            ("ed", [1, 0, 1, 0, 0, 1]),
+            ("z", [1, 1, 1, 1, 1, 1]),
+        )
+    ]
+    hint = (
+        "find the women of the labelled images first, then leave out every image of these women, the ones "
+        "without labels too"
+    )
+    function("in_pool", answer, cases, hint=hint)
+
+
 def e04_worth(answer: Callable) -> None:
     """Notebook 04: the number of labels with which a curve reaches a score."""
     labels, dice = np.array([8, 16, 32, 64]), np.array([0.5, 0.6, 0.65, 0.7])

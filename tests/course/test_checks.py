@@ -131,6 +131,10 @@ def relations(woman, side):
     return np.array([[one(i, j) for j in range(len(woman))] for i in range(len(woman))])
 
 
+def in_pool(image, woman, labelled):
+    return ~np.isin(woman, woman[np.isin(image, labelled)])
+
+
 def worth(labels, dice, reached, scale=np.log2):
     above = min(max(np.searchsorted(dice, reached), 1), len(dice) - 1)
     share = np.clip((reached - dice[above - 1]) / (dice[above] - dice[above - 1]), 0, 1)
@@ -152,6 +156,8 @@ def worth(labels, dice, reached, scale=np.log2):
         (checks.e04_relations, relations, lambda woman, side: relations(woman, np.zeros(len(side)))),
         (checks.e04_relations, relations, lambda woman, side: relations(woman, side) + np.eye(len(side))),
         (checks.e04_relations, relations, lambda woman, side: relations(np.char.add(woman, side), side)),
+        (checks.e04_pool, in_pool, lambda image, woman, labelled: ~np.isin(image, labelled)),
+        (checks.e04_pool, in_pool, lambda *given: ~in_pool(*given)),
         (checks.e04_worth, worth, lambda *given: worth(*given, scale=np.asarray)),
         (checks.e04_worth, worth, lambda labels, dice, reached: labels[np.abs(dice - reached).argmin()]),
     ],
