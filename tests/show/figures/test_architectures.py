@@ -6,13 +6,14 @@ import pytest
 from matplotlib.patches import Circle, Rectangle
 
 from mammo_utils.models.inspect import reach
-from mammo_utils.models.segmentation import MODELS, build
+from mammo_utils.models.segmentation import build
 from mammo_utils.show.figures import architectures, training
+from mammo_utils.study.architectures import RATES
 from mammo_utils.training.history import History
 
 
-def test_every_family_of_the_cpu_profile_has_its_colour_and_name():
-    assert set(architectures.COLOURS) == {n for n, model in MODELS.items() if model.profile == "cpu"}
+def test_every_network_of_the_study_has_its_colour_and_name():
+    assert set(architectures.COLOURS) == set(RATES)
     assert len(set(architectures.COLOURS.values())) == len(
         set(map(architectures.short, architectures.COLOURS))
     )
