@@ -33,9 +33,10 @@ def scarce(labelled: int, unlabelled: int, *, each: int = 20, tall: int = 15) ->
 
 
 def origins(pictures: list[np.ndarray], asked: list[str]) -> Figure:
-    """A specimen of each origin of first weights, in 0–1, and what the network is ``asked`` there."""
-    figure, axes = new(1, len(pictures), size=(10, 3.0))
-    titles = ("random numbers", "formulas", "photographs", "unlabelled mammograms")
+    """A specimen of each origin of first weights that needs no photograph, in 0–1, and what the network is
+    ``asked`` there."""
+    figure, axes = new(1, len(pictures), size=(10, 3.6))
+    titles = ("random numbers", "formulas", "unlabelled mammograms")
     for ax, pixels, title, question in zip(axes.flat, pictures, titles, asked, strict=True):
         image(ax, pixels)
         heading(ax, title)
