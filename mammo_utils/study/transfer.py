@@ -26,7 +26,7 @@ LABELS = (8, 16, 32, 64, 256)  # labelled images, four a woman
 # A trial of a pretraining is a shorter one and three fine-tunings with few labels, all on `develop`.
 SHORT, FEW, DRAWS = 32_000, 32, range(3)
 STANDARD, CROP = {"augment": "standard"}, {"augment": "crop"}
-# Three ways to run each method, each with two learning rates: six trials for every one.
+# Three ways to run each method, and below six trials of way and learning rate, the same for every method.
 WAYS = {
     "fractal": [
         STANDARD | {"classes": 1000, "instances": 1},
@@ -38,7 +38,7 @@ WAYS = {
     "masked": [STANDARD, STANDARD | {"patch": 16}, STANDARD | {"patch": 16, "ratio": 0.75}],
     "multiview": [STANDARD, CROP, STANDARD | {"temperature": 0.5}],
 }
-TRIED = (1e-3, 4e-3)
+TRIED = ((0, 1e-3), (0, 4e-3), (1, 1e-3), (1, 4e-3), (2, 4e-3), (0, 1.6e-2))
 
 
 def arm(source: str, *, model: str = SMALL, labels: int, lr: float, cohort: str = "train") -> dict:
@@ -86,8 +86,7 @@ TUNING = Study(
     TRIAL,
     [
         encoders.arm(method, budget=SHORT, lr=lr, **ways[number])
-        for number in range(3)
-        for lr in TRIED
+        for number, lr in TRIED
         for method, ways in WAYS.items()
     ]
     + [{"method": "none", "model": SMALL}],
