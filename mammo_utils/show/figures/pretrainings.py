@@ -33,8 +33,10 @@ def sourced(encoders: pd.DataFrame) -> pd.DataFrame:
 def trials(table: pd.DataFrame, *, value: str = "dice_a") -> Figure:
     """Dice of every trial of a method, the highest with a ring; the marker tells the learning rate.
 
-    ``table``: rows of ``results/sources_tuning.csv``; ``value``: the column that the choice went by.
+    ``table``: rows of ``results/sources_tuning.csv``; ``value``: the column that the choice went by.  A row
+    without a learning rate, that of random weights, is the dotted line which all have to beat.
     """
+    base, table = table[table["lr"].isna()], table[table["lr"].notna()]
     names, rates = order(table["method"]), sorted(table["lr"].unique())
     markers = dict(zip(rates, "osD^vP", strict=False))
     figure, axes = new(1, 1, size=(8.5, 0.42 * len(names) + 1.2))
@@ -47,6 +49,8 @@ def trials(table: pd.DataFrame, *, value: str = "dice_a") -> Figure:
         ax.plot(own[value].max(), line, "o", ms=13, mfc="none", mec=INK)
     for rate, marker in markers.items():
         ax.plot([], [], marker, color=GREY, label=f"learning rate {rate:g}")
+    for name, level in zip(base["method"], base[value], strict=True):
+        ax.axvline(level, color=COLOURS[name], lw=1, ls="dotted", zorder=0, label=called(name))
     ax.set(yticks=range(len(names)), yticklabels=map(called, names), ylim=(len(names) - 0.5, -0.5))
     ax.set_xlabel("Dice after fine-tuning with few labels of other women")
     ax.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))

@@ -47,6 +47,18 @@ def test_trials_ring_the_highest_of_each_method():
     assert fast == [[[0.6, 0]], [[0.4, 1]], []]  # the last is the legend's
 
 
+def test_what_all_trials_have_to_beat_is_a_line_and_no_trial():
+    table = pd.DataFrame({"method": ["none", "simclr"], "lr": [np.nan, 1e-3], "dice": [0.45, 0.5]})
+    ax = figures.trials(table, value="dice").axes[0]
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["SimCLR"]
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == [
+        "learning rate 0.001",
+        "random weights",
+    ]
+    (line,) = [line for line in ax.lines if line.get_label() == "random weights"]
+    assert list(line.get_xdata()) == [0.45, 0.45]
+
+
 def test_probes_show_every_pretraining_its_mean_and_chance(encoders):
     density, vendor, _ = figures.probes(encoders, {"vendor": 0.5}).axes
     names = [label.get_text() for label in density.get_yticklabels()]
