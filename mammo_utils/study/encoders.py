@@ -71,14 +71,14 @@ def arm(
 def weights(settings: dict, seed: int) -> Path:
     """The safetensors file of the encoder that a pretraining with ``settings`` gives, trained if absent.
 
-    The seed redraws the first weights, the head, the order and every change of an image, not the pool.  A
-    pretraining that was stopped goes on where it was.  The file that comes with the package serves if it is
-    of this very pretraining.
+    The seed redraws the first weights, the head, the order and every change of an image, and the formulae of
+    fractals, not the pool.  A pretraining that was stopped goes on where it was.  The file that comes with
+    the package serves if it is of this very pretraining.
     """
     asked = settings | {"seed": seed, "precision": "auto"}
     try:
         ready = shipped(f"weights/{sources.file_name(settings['method'], settings['model'])}")
-        if sources.made(ready)["settings"] == asked:
+        if sources.made(ready).get("settings") == asked:
             return ready
     except FileNotFoundError:
         pass

@@ -38,6 +38,20 @@ def test_a_pretraining_is_done_once_and_says_how_it_was_made():
     assert not list(path.parent.glob("*.pt"))
 
 
+def test_the_file_of_the_package_serves_only_if_it_is_of_this_very_pretraining(tmp_path, monkeypatch):
+    settings, ready = (
+        encoders.arm("fractal", classes=8, instances=2, **TINY),
+        tmp_path / "shipped.safetensors",
+    )
+    monkeypatch.setattr(encoders, "shipped", lambda name: ready)
+    encoder = torch.nn.Linear(1, 1)
+    weights.save(encoder, ready, {})  # says nothing of its making
+    assert encoders.weights(settings, 0) != ready
+    weights.save(encoder, ready, {"settings": settings | {"seed": 1, "precision": "auto"}})
+    assert encoders.weights(settings, 0) != ready
+    assert encoders.weights(settings, 1) == ready
+
+
 def test_seeds_and_settings_have_files_of_their_own():
     settings = encoders.arm("fractal", classes=8, instances=2, **TINY)
     one, other = encoders.weights(settings, 0), encoders.weights(settings, 1)
