@@ -33,7 +33,8 @@ def pool(
     Left out are the women of whom any image is in a part of the data set's own split on which networks are
     judged (``HELD_OUT``), unless ``keep_test``: for one who scores on other women.  Those of a phantom are
     always left out, which are the cohorts ``valid``, ``test`` and ``final``.  Then the women of the tables
-    ``labelled`` are left out, whatever part they are in, unless ``transductive``.
+    ``labelled`` are left out, whatever part they are in, unless ``transductive``.  Where nobody is left
+    out, a note says so.
 
     Raises ``ValueError`` if nobody is left, and for ``keep_test`` of a phantom.
     """
@@ -65,6 +66,11 @@ def pool(
         print(
             "note: all images of the data set density come from VinDr-Mammo; to fine-tune on them, leave "
             "their women out with --labelled density"
+        )
+    elif not held.any():
+        print(
+            "note: the data set names no women on whom networks are judged, so all are learnt from: score on "
+            "others, or leave them out with --labelled"
         )
     return table
 

@@ -89,6 +89,16 @@ def test_vindr_alone_is_told_apart_from_the_density_data_set(vindr, phantom, cap
     assert note not in capsys.readouterr().out
 
 
+def test_a_pool_that_leaves_nobody_out_says_so(phantom, capsys):
+    note = "names no women on whom networks are judged, so all are learnt from"
+    learnt = phantom[phantom["official_split"].isin(LEARNT)]
+    pd.testing.assert_frame_equal(unlabelled.pool(learnt), learnt)
+    assert note in capsys.readouterr().out
+    unlabelled.pool(learnt, [learnt[:4]])
+    unlabelled.pool(phantom)
+    assert note not in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("part", ["Test", "validation", "val", "testing"])
 def test_one_image_on_which_networks_are_judged_keeps_out_its_woman(vindr, part):
     table = vindr[0][:16].copy()  # the women 0 to 3
