@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
 import os
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import replace
@@ -170,6 +171,9 @@ def _pretrain(options: argparse.Namespace) -> int:
     else:
         settings |= {"data": options.data, "labelled": options.labelled, "transductive": options.transductive}
         settings |= {"keep_test": options.keep_test, "images": len(pool), "women": pool["group"].nunique()}
+        # Another folder may hold as many: the digest tells them apart and names nobody.
+        names = "\n".join(sorted(pool["image_id"]))
+        settings |= {"digest": hashlib.sha256(names.encode()).hexdigest()[:12]}
     if encoder_file.finished(options.out, settings):
         print(f"{options.out} is there already")
         return 0

@@ -133,6 +133,15 @@ def test_a_finished_file_is_taken_as_it_is_and_another_cannot_have_its_name(made
     assert out.stat().st_mtime_ns == before
 
 
+def test_as_many_other_women_are_another_run(root, tmp_path, capsys):
+    out = tmp_path / "a.safetensors"
+    exams.write(tmp_path / "others", exams.cohort("pool")[6:12], layout="phantom", size=64)
+    assert main(command("masked", root, out)) == 0
+    capsys.readouterr()
+    assert main(command("masked", root, out, "--root", tmp_path / "others")) == 1
+    assert "is of another run: digest is" in capsys.readouterr().err
+
+
 class Seen:
     """A recipe that remembers which of its settings were looked at."""
 
