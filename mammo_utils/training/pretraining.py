@@ -106,7 +106,9 @@ def pretrain(
 
 def batches_of(method: str, images, recipe: Recipe, *, rows=None, seed: int = 0) -> Batches:
     """Batches as ``method`` wants them: every image twice, by woman, with categories, or as they are."""
-    views, breast = 1 + (_known(method) in PAIRS), "breast" if "breast" in images.masks else "foreground"
+    views = 1 + (_known(method) in PAIRS)
+    # Found in the image, as nobody has outlined anything in a pool; fractals have no background.
+    breast = "foreground" if "foreground" in images.masks else "breast"
     target = "category" if method == "fractal" else breast
     if method == "multiview" and choose("positives", recipe.positives, POSITIVES) == "breast":
         target = "laterality"

@@ -192,9 +192,12 @@ def test_only_the_chosen_rows_take_part(women):
     assert sorted(torch.cat(seen).tolist()) == sorted([*rows, *rows])
 
 
-def test_data_without_a_breast_mask_has_its_foreground(women):
-    others = Arrays(women.images, {"foreground": women.masks["breast"]}, women.table)
-    first, second = (next(iter(batches_of("masked", images, QUICK))) for images in (women, others))
+def test_what_was_found_in_the_image_goes_before_what_somebody_outlined(women):
+    drawn, found = np.zeros_like(women.masks["breast"]), women.masks["breast"]
+    both = Arrays(women.images, {"breast": drawn, "foreground": found}, women.table)
+    alone = Arrays(women.images, {"breast": found}, women.table)
+    first, second = (next(iter(batches_of("masked", images, QUICK))) for images in (both, alone))
+    assert first.breast.any()
     assert torch.equal(first.breast, second.breast)
 
 
