@@ -3,8 +3,16 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from mammo_utils.course import checks
+from mammo_utils.course import answers, checks
 from mammo_utils.evaluation.intervals import paired_t
+
+
+def tells_apart(check, right, wrong, capsys):
+    check(right)
+    check(wrong)
+    first, second = capsys.readouterr().out.splitlines()
+    assert first.startswith("right: ")
+    assert second.startswith("not yet: ")
 
 
 @pytest.mark.parametrize(
@@ -28,13 +36,13 @@ from mammo_utils.evaluation.intervals import paired_t
     ],
 )
 def test_an_answer_is_judged_in_words(got, expected, words, capsys):
-    checks.compare("it", got, expected, hint="look")
+    answers.compare("it", got, expected, hint="look")
     assert capsys.readouterr().out == words + "\n"
 
 
 def test_tolerance_is_absolute(capsys):
-    checks.compare("it", 100.4, 100, hint="", atol=0.5)
-    checks.compare("it", 100.6, 100, hint="", atol=0.5)
+    answers.compare("it", 100.4, 100, hint="", atol=0.5)
+    answers.compare("it", 100.6, 100, hint="", atol=0.5)
     first, second = capsys.readouterr().out.splitlines()
     assert (first[:5], second[:7]) == ("right", "not yet")
 
@@ -55,7 +63,7 @@ def fails(x):
     ],
 )
 def test_a_function_is_judged_by_its_cases(answer, words, capsys):
-    checks.function("double", answer, [((2,), 4), ((5,), 10)], hint="look")
+    answers.function("double", answer, [((2,), 4), ((5,), 10)], hint="look")
     assert capsys.readouterr().out == words + "\n"
 
 
@@ -66,7 +74,7 @@ def test_an_answer_that_changes_its_input_does_not_spoil_the_next_case(capsys):
         x *= 2
         return x
 
-    checks.function("it", answer, [((image,), [2, 2, 2]), ((image,), [2, 2, 2])], hint="")
+    answers.function("it", answer, [((image,), [2, 2, 2]), ((image,), [2, 2, 2])], hint="")
     assert capsys.readouterr().out == "right: it\n"
     assert (image == 1).all()
 
@@ -163,11 +171,7 @@ def worth(labels, dice, reached, scale=np.log2):
     ],
 )
 def test_checks_of_self_supervision_tell_right_from_wrong(check, right, wrong, capsys):
-    check(right)
-    check(wrong)
-    first, second = capsys.readouterr().out.splitlines()
-    assert first.startswith("right: ")
-    assert second.startswith("not yet: ")
+    tells_apart(check, right, wrong, capsys)
 
 
 def tversky(p, t, alpha, beta):
@@ -217,8 +221,4 @@ def unbiased_cut(p, t, breast, cuts, how=bias):
     ],
 )
 def test_checks_of_the_losses_tell_right_from_wrong(check, right, wrong, capsys):
-    check(right)
-    check(wrong)
-    first, second = capsys.readouterr().out.splitlines()
-    assert first.startswith("right: ")
-    assert second.startswith("not yet: ")
+    tells_apart(check, right, wrong, capsys)
