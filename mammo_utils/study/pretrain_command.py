@@ -20,15 +20,6 @@ METHODS = {
     "masked": "paint what was hidden",
     "multiview": "find the other views of a woman among those of all others",
 }
-# The settings of a recipe that every method has, and those that a method has besides.
-SHARED = ("lr", "batch_size", "weight_decay", "augment")
-OWN = {
-    "fractal": (),
-    "simclr": ("hidden", "out", "temperature"),
-    "barlow_twins": ("hidden", "out", "off_diagonal"),
-    "masked": ("patch", "ratio"),
-    "multiview": ("hidden", "out", "temperature", "positives"),
-}
 OPTIONS = {
     "lr": ("--lr", "highest learning rate"),
     "batch_size": ("--batch-size", "images through the encoder in a step, of all processes together"),
@@ -116,10 +107,10 @@ def _data(images, names) -> None:
 
 def _settings(learning, method: str, recipe) -> None:
     from mammo_utils.data.strengths import STRENGTHS
-    from mammo_utils.training.pretraining import POSITIVES
+    from mammo_utils.training.pretraining import POSITIVES, fields_of
 
     choices = {"augment": list(STRENGTHS), "positives": POSITIVES}
-    for field in (*SHARED, *OWN[method]):
+    for field in fields_of(method):
         (option, meaning), default = OPTIONS[field], getattr(recipe, field)
         learning.add_argument(
             option,
@@ -158,11 +149,11 @@ def _pretrain(options: argparse.Namespace) -> int:
     from mammo_utils.study import encoder_file
     from mammo_utils.synth import fractals
     from mammo_utils.training.devices import launch
-    from mammo_utils.training.pretraining import RECIPES
+    from mammo_utils.training.pretraining import RECIPES, fields_of
 
     method, size = options.method, options.size
     table, pool = (None, None) if method == "fractal" else _pool(options)
-    recipe = {field: getattr(options, f"recipe_{field}") for field in (*SHARED, *OWN[method])}
+    recipe = {field: getattr(options, f"recipe_{field}") for field in fields_of(method)}
     settings = {"method": method, "model": options.model, "start": encoder_file.start_of(options.weights)}
     settings |= {"budget": options.images, "size": size, "precision": options.precision}
     settings |= {"seed": options.seed, **recipe}

@@ -48,6 +48,14 @@ class Recipe:
     ratio: float = 0.6
 
 
+# What of a recipe a method uses besides what all use, see `fields_of`.
+OWN = {
+    "fractal": (),
+    "simclr": ("hidden", "out", "temperature"),
+    "barlow_twins": ("hidden", "out", "off_diagonal"),
+    "masked": ("patch", "ratio"),
+    "multiview": ("hidden", "out", "temperature", "positives"),
+}
 RECIPES = {
     "fractal": Recipe(),
     "simclr": Recipe(),
@@ -55,6 +63,15 @@ RECIPES = {
     "masked": Recipe(),
     "multiview": Recipe(),
 }
+
+
+def fields_of(method: str) -> tuple[str, ...]:
+    """The fields of a `Recipe` that ``method`` depends on.
+
+    >>> fields_of("masked")
+    ('lr', 'batch_size', 'weight_decay', 'augment', 'patch', 'ratio')
+    """
+    return ("lr", "batch_size", "weight_decay", "augment", *OWN[_known(method)])
 
 
 def pretrain(

@@ -27,7 +27,7 @@ from mammo_utils.models import weights
 from mammo_utils.models.segmentation import build
 from mammo_utils.study import encoder_file, pretrain_command, unlabelled
 from mammo_utils.synth import exams, fractals
-from mammo_utils.training.pretraining import RECIPES, Recipe, pretrain
+from mammo_utils.training.pretraining import RECIPES, Recipe, fields_of, pretrain
 
 MODEL = "unet/test_efficientnet"
 QUICK = ["--model", MODEL, "--size", "64", "--precision", "32-true", "--batch-size", "8", "--images", "32"]
@@ -159,7 +159,7 @@ def test_a_method_has_the_options_that_it_uses_and_no_others(method, images):
     images = fractals.arrays(8, 1, size=64) if method == "fractal" else images
     seen = Seen(Recipe(batch_size=8, patch=16))
     pretrain(build(MODEL, size=64), images, method, budget=8, recipe=seen, precision="32-true")
-    assert seen.names == {*pretrain_command.SHARED, *pretrain_command.OWN[method]}
+    assert seen.names == set(fields_of(method))
 
 
 def test_options_reach_the_recipe(root, tmp_path, capsys):
