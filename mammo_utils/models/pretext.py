@@ -92,9 +92,12 @@ class Labeller(nn.Module):
         return self.head(self.features.pooled(image))
 
 
-def embed(segmenter: Segmenter, batches) -> Tensor:
-    """Pooled features of all images of ``batches``, (N, D) float32 on the CPU, in evaluation mode."""
-    features = Features(segmenter)
+def embed(network: nn.Module, batches) -> Tensor:
+    """Pooled features of all images of ``batches``, (N, D) float32 on the CPU, in evaluation mode.
+
+    ``network`` is a segmenter, or one of the heads above with an encoder below it.
+    """
+    features = Features(network) if isinstance(network, Segmenter) else network.features
     with mode(features), torch.no_grad():
         parts = [features.pooled(batch.image.to(features.mean.device)).float().cpu() for batch in batches]
     return torch.cat(parts)

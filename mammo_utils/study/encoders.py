@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
 import os
 from dataclasses import replace
@@ -22,7 +24,7 @@ from mammo_utils.study import encoder_file
 from mammo_utils.study.phantoms import draw, women
 from mammo_utils.synth import breast, fractals
 from mammo_utils.training.devices import launch
-from mammo_utils.training.pretraining import RECIPES
+from mammo_utils.training.pretraining import RECIPES, fields_of
 
 RUN = "mammo_utils.study.encoders:probe"
 SMALL, LARGE = "unet/mobilenetv2_050", "unet/tf_mobilenetv2_100"
@@ -33,14 +35,7 @@ PROBED = 128  # women that a probe is fitted on, and as many that it is scored o
 
 UNTRAINED = ("none", "imagenet")
 
-# What of a recipe a method depends on; the other settings of an arm are the same for all.
-OWN = {
-    "fractal": ("classes", "instances"),
-    "simclr": ("temperature",),
-    "barlow_twins": ("off_diagonal",),
-    "masked": ("patch", "ratio"),
-    "multiview": ("temperature", "positives"),
-}
+FIXED = ("weight_decay", "hidden", "out")  # of a recipe, the same in every run: no column of a table
 TOLERANCE = {
     **dict.fromkeys(("loss", "images_per_second", "train_seconds", "uniformity", "effective_rank"), math.inf),
     **dict.fromkeys(("density_r2", "vendor", "identity"), 0.15),
@@ -61,11 +56,14 @@ def arm(
     **changes,
 ) -> dict:
     """Settings of a pretraining, for `weights` and `probe`; ``changes`` are those of the method's recipe."""
-    own = {"classes": 1000, "instances": 1} if method == "fractal" else {}
-    own |= vars(RECIPES[method]) | changes
+    own = vars(RECIPES[method]) | {"classes": 1000, "instances": 1} | changes
     fixed = {"method": method, "model": model, "start": start, "budget": budget, "size": size}
     fixed |= {"pool": None if method == "fractal" else pool, "likeness": likeness, "vendors": vendors}
-    return fixed | {name: own[name] for name in ("lr", "batch_size", "augment", *OWN[method])}
+    names = [name for name in fields_of(method) if name not in FIXED]
+    names += ["classes", "instances"] * (method == "fractal")
+    for name in changes:
+        profile.choose(f"setting of {method}", name, names)
+    return fixed | {name: own[name] for name in names}
 
 
 def weights(settings: dict, seed: int) -> Path:
@@ -75,15 +73,18 @@ def weights(settings: dict, seed: int) -> Path:
     fractals, not the pool.  A pretraining that was stopped goes on where it was.  The file that comes with
     the package serves if it is of this very pretraining.
     """
-    asked = settings | {"seed": seed, "precision": "auto"}
+    recipe = vars(RECIPES[settings["method"]])
+    asked = {name: recipe[name] for name in fields_of(settings["method"])} | settings
+    asked |= {"seed": seed, "precision": "auto"}
     try:
         ready = shipped(f"weights/{sources.file_name(settings['method'], settings['model'])}")
         if sources.made(ready).get("settings") == asked:
             return ready
     except FileNotFoundError:
         pass
-    name = "_".join(str(value).replace("/", "-") for value in settings.values() if value is not None)
-    path = profile.cache_dir() / f"phantom_{breast.VERSION}" / "encoders" / f"{name}_seed_{seed}.safetensors"
+    digest = hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:12]
+    name = sources.file_name(settings["method"], settings["model"])
+    path = profile.cache_dir() / f"phantom_{breast.VERSION}" / "encoders" / digest / name
     path.parent.mkdir(parents=True, exist_ok=True)
     with locked(path.with_suffix(".lock")):
         if not path.is_file():
@@ -93,8 +94,7 @@ def weights(settings: dict, seed: int) -> Path:
 
 def _train(asked: dict, path: Path) -> None:
     method, size, seed = asked["method"], asked["size"], asked["seed"]
-    recipe = RECIPES[method]
-    recipe = replace(recipe, **{name: asked[name] for name in set(vars(recipe)) & set(asked)})
+    recipe = replace(RECIPES[method], **{name: asked[name] for name in fields_of(method)})
     if method == "fractal":
         images = fractals.arrays(asked["classes"], asked["instances"], size=size, seed=seed)
     else:
@@ -129,9 +129,9 @@ def imagenet(model: str) -> Path:
 def probe(settings: dict, seed: int) -> dict[str, float]:
     """Train an encoder, if there is none yet, and say what it cost and what its frozen features hold.
 
-    Probes are fitted on ``PROBED`` women of `develop` and scored on as many others: percent density by ridge
-    regression (R²), the vendor by logistic regression (balanced accuracy), the identity of the woman by the
-    nearest image that is not of the same breast.  The methods "none" and "imagenet" train nothing.
+    Probes are fitted on ``PROBED`` women of `develop` and scored on as many of `valid`: percent density by
+    ridge regression (R²), the vendor by logistic regression (balanced accuracy), the identity of the woman by
+    the nearest image that is not of the same breast.  The methods "none" and "imagenet" train nothing.
     """
     if settings["method"] in UNTRAINED:
         torch.manual_seed(seed)
@@ -149,25 +149,25 @@ def probe(settings: dict, seed: int) -> dict[str, float]:
 
 def held(model, size: int) -> dict[str, float]:
     """What the frozen features of an encoder hold; see `probe`."""
-    images = women("develop", size=size)
-    fit, unseen = draw(images, 0, PROBED), draw(images, PROBED, PROBED)
-    table = images.table
-    z = {
-        name: pretext.embed(model, Batches(images, rows, target="breast", batch_size=64)).numpy()
-        for name, rows in {"fit": fit, "unseen": unseen}.items()
-    }
-    density, vendor = table["percent_density"].to_numpy(float), table["machine"].to_numpy(str)
+    parts = {}
+    for name in ("develop", "valid"):
+        images = women(name, size=size)
+        rows = draw(images, 0, PROBED)
+        z = pretext.embed(model, Batches(images, rows, target="breast", batch_size=64)).numpy()
+        parts[name] = z, images.table.iloc[rows]
+    (fit, known), (unseen, table) = parts.values()
     group = table["group"].to_numpy(str)
     side = np.char.add(group, table["laterality"].to_numpy(str))
+
+    def probed(probe, column: str, kind: type) -> float:
+        learnt, asked = (own[column].to_numpy(kind) for own in (known, table))
+        return probe(fit, learnt, unseen, asked, groups=known["group"].to_numpy(str))
+
     return {
-        "density_r2": probes.probe_regression(
-            z["fit"], density[fit], z["unseen"], density[unseen], groups=group[fit]
-        ),
-        "vendor": probes.probe_classification(
-            z["fit"], vendor[fit], z["unseen"], vendor[unseen], groups=group[fit]
-        ),
-        "identity": representation.retrieval(z["unseen"], group[unseen], exclude=side[unseen]).share,
-        "alignment": representation.alignment(z["unseen"], representation.positives(group[unseen])),
-        "uniformity": representation.uniformity(z["unseen"]),
-        "effective_rank": representation.effective_rank(z["unseen"]),
+        "density_r2": probed(probes.probe_regression, "percent_density", float),
+        "vendor": probed(probes.probe_classification, "machine", str),
+        "identity": representation.retrieval(unseen, group, exclude=side).share,
+        "alignment": representation.alignment(unseen, representation.positives(group)),
+        "uniformity": representation.uniformity(unseen),
+        "effective_rank": representation.effective_rank(unseen),
     }

@@ -15,14 +15,12 @@ from mammo_utils.study import density, encoders
 from mammo_utils.study.encoders import LARGE, SMALL
 from mammo_utils.study.grid import Study
 
-RUN = "mammo_utils.study.transfer:fine_tune"
 TRIAL = "mammo_utils.study.transfer:trial"
 # "a+b": a pretraining b that started from a.
 SOURCES = {
     SMALL: ("none", "fractal", "simclr", "barlow_twins", "masked", "multiview", "fractal+multiview"),
     LARGE: ("none", "fractal", "imagenet", "simclr", "multiview", "imagenet+simclr", "imagenet+multiview"),
 }
-LABELS = (8, 16, 32, 64, 256)  # labelled images, four a woman
 # A trial of a pretraining is a shorter one and three fine-tunings with few labels, all on `develop`.
 SHORT, FEW, DRAWS = 32_000, 32, range(3)
 STANDARD, CROP = {"augment": "standard"}, {"augment": "crop"}

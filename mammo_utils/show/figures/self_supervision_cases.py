@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 
 from mammo_utils.data import augment, preprocess
-from mammo_utils.data.batches import Batches
 from mammo_utils.data.strengths import INTENSITY, LIMITS, STRENGTHS, Ranges
 from mammo_utils.evaluation import representation, segmentation
 from mammo_utils.models.inspect import mode
@@ -132,11 +131,10 @@ def spread(views: dict[str, View], kinds: dict[str, Ranges], count: int, *, leve
     return pd.concat(rows, ignore_index=True).dropna()
 
 
-def embeddings(head, image: Tensor, *, pooled: bool = False) -> np.ndarray:
-    """Embeddings (N, D) of images by a head of `models.pretext`, or the features that it is fed with."""
+def embeddings(head, image: Tensor) -> np.ndarray:
+    """Embeddings (N, D) of images by a head of `models.pretext`, in evaluation mode."""
     with mode(head), torch.no_grad():
-        z = head.features.pooled(image) if pooled else head(image)
-    return z.numpy()
+        return head(image).numpy()
 
 
 def cosines(z) -> np.ndarray:
@@ -201,12 +199,6 @@ def paint(painter, batch, *, patch: int, ratio: float, seed: int = 0) -> Paintin
     )
     stacks = (image, breast.bool(), hidden, painted.clamp(0, 1))
     return Painting(*(x[:, 0].numpy() for x in stacks), *map(float, errors))
-
-
-def features(head, images) -> np.ndarray:
-    """Pooled features (N, D) of all images of a cache, by the encoder below a head of `models.pretext`."""
-    batches = Batches(images, target="breast", batch_size=64)
-    return np.concatenate([embeddings(head, batch.image, pooled=True) for batch in batches])
 
 
 def neighbourhood(z, table: pd.DataFrame) -> pd.DataFrame:

@@ -7,7 +7,7 @@ import torch
 from matplotlib.colors import to_rgba
 from matplotlib.patches import Rectangle
 
-from mammo_utils.data.batches import Arrays, Batch
+from mammo_utils.data.batches import Arrays, Batch, Batches
 from mammo_utils.data.strengths import STRENGTHS
 from mammo_utils.models import pretext
 from mammo_utils.models.segmentation import build
@@ -162,11 +162,12 @@ def test_features_are_those_in_front_of_the_projector_and_modes_stay():
     segmenter = build("unet/test_efficientnet", size=64)
     head = pretext.Projected(segmenter, hidden=8, out=4).train()
     pixels = torch.from_numpy(images / np.float32(65535))[:, None]
-    features = cases.features(head, cache)
+    features = pretext.embed(head, Batches(cache, target="breast"))
     assert head.training
     with torch.no_grad():
         wanted = pretext.Features(segmenter.eval()).pooled(pixels)
-    np.testing.assert_allclose(features, wanted, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(features, wanted, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(pretext.embed(segmenter, Batches(cache, target="breast")), features)
     assert cases.embeddings(head, pixels).shape == (3, 4)
 
 
