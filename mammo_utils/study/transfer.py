@@ -24,19 +24,18 @@ SOURCES = {
 # A trial of a pretraining is a shorter one and three fine-tunings with few labels, all on `develop`.
 SHORT, FEW, DRAWS = 32_000, 32, range(3)
 STANDARD, CROP = {"augment": "standard"}, {"augment": "crop"}
-# Three ways to run each method, and below six trials of way and learning rate, the same for every method.
+# Two ways to run each method, and below five trials of way and learning rate, the same for every method.
 WAYS = {
     "fractal": [
         STANDARD | {"classes": 1000, "instances": 1},
         CROP | {"classes": 1000, "instances": 1},
-        STANDARD | {"classes": 200, "instances": 10},
     ],
-    "simclr": [STANDARD, CROP, CROP | {"temperature": 0.5}],
-    "barlow_twins": [STANDARD, CROP, CROP | {"off_diagonal": 0.02}],
-    "masked": [STANDARD, STANDARD | {"patch": 16}, STANDARD | {"patch": 16, "ratio": 0.75}],
-    "multiview": [STANDARD, CROP, STANDARD | {"temperature": 0.5}],
+    "simclr": [STANDARD, CROP],
+    "barlow_twins": [STANDARD, CROP],
+    "masked": [STANDARD, STANDARD | {"patch": 16}],
+    "multiview": [STANDARD, CROP],
 }
-TRIED = ((0, 1e-3), (0, 4e-3), (1, 1e-3), (1, 4e-3), (2, 4e-3), (0, 1.6e-2))
+TRIED = ((0, 1e-3), (0, 4e-3), (1, 1e-3), (1, 4e-3), (0, 1.6e-2))
 
 
 def arm(source: str, *, model: str = SMALL, labels: int, lr: float, cohort: str = "train") -> dict:
@@ -67,16 +66,14 @@ def fine_tune(settings: dict, seed: int) -> dict[str, float]:
 
 
 def trial(settings: dict, seed: int) -> dict[str, float]:
-    """A pretraining on trial: what its features hold and the mean scores of short fine-tunings on develop.
+    """A pretraining on trial: the mean scores of short fine-tunings on develop.
 
     The method "none" is what all have to beat.
     """
-    found, weights = {}, "none"
-    if settings["method"] != "none":
-        found, weights = encoders.probe(settings, seed), encoders.weights(settings, seed)
+    weights = "none" if settings["method"] == "none" else encoders.weights(settings, seed)
     tuned = density.arm(model=settings["model"], labels=FEW, budget=2048, lr=3e-3, cohort="develop")
     runs = [density.segment(tuned, draw, weights=weights) for draw in DRAWS]
-    return found | {name: float(np.mean([run[name] for run in runs])) for name in ("dice", "dice_a", "mae")}
+    return {name: float(np.mean([run[name] for run in runs])) for name in ("dice", "dice_a", "mae")}
 
 
 TUNING = Study(
@@ -89,5 +86,5 @@ TUNING = Study(
     ]
     + [{"method": "none", "model": SMALL}],
     seeds=[0],
-    tolerance=encoders.TOLERANCE | density.TOLERANCE,
+    tolerance=density.TOLERANCE,
 )
