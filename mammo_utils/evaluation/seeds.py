@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from mammo_utils.evaluation.intervals import paired_t
+from mammo_utils.evaluation.intervals import nested_t, paired_t
 
 COLUMNS = ["estimate", "low", "high", "seeds"]
 
@@ -45,15 +45,18 @@ def contrasts(
     first: str,
     second: str,
     by: str | None = None,
+    nests: int | None = None,
     level: float = 0.95,
 ) -> pd.DataFrame:
     """Paired difference ``second`` − ``first`` (values of the column ``arm``) on the seeds that both have.
 
-    A row for each value of the column ``by``, or one row ``all``; columns as in `means`.
+    A row for each value of the column ``by``, or one row ``all``; columns as in `means`.  ``nests``: the
+    number of pretrainings, where seed s shares the one of number s modulo ``nests``; the interval is then that of
+    `intervals.nested_t`.
 
     Raises ``ValueError`` where an arm has several runs of one seed, and where the arms share no seed.
 
-    Source: see `intervals.paired_t`.
+    Source: see `intervals.paired_t` and `intervals.nested_t`.
     """
     keys = [by, "seed"] if by else ["seed"]
     chosen = runs[runs[arm].isin([first, second])].dropna(subset=[value])
@@ -63,7 +66,10 @@ def contrasts(
         raise ValueError(f"{first} and {second} share no seed with a {value}")
     difference = wide[second] - wide[first]
     groups = difference.groupby(by, dropna=False) if by else [("all", difference)]
-    rows = {name: _row(values.to_numpy(float), level) for name, values in groups}
+    rows = {}
+    for name, values in groups:
+        nested = None if nests is None else values.index.get_level_values("seed") % nests
+        rows[name] = _row(values.to_numpy(float), level, nested)
     return pd.DataFrame(rows, index=COLUMNS).T.rename_axis(by)
 
 
@@ -85,8 +91,10 @@ def slopes(runs: pd.DataFrame, value: str, *, arm: str, amount: str = "labels") 
     return ((wide[ends[1]] - wide[ends[0]]) / doublings).rename("slope").reset_index()
 
 
-def _row(values: np.ndarray, level: float) -> tuple[float, float, float, int]:
-    interval = paired_t(values, level=level) if len(values) > 1 else (values[0], np.nan, np.nan)
+def _row(values: np.ndarray, level: float, nests=None) -> tuple[float, float, float, int]:
+    if len(values) == 1:
+        return values[0], np.nan, np.nan, 1
+    interval = paired_t(values, level=level) if nests is None else nested_t(values, nests, level=level)
     return (*interval, len(values))
 
 

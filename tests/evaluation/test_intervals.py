@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from mammo_utils.evaluation.intervals import bootstrap, paired, paired_t, wilcoxon
+from mammo_utils.evaluation.intervals import bootstrap, nested_t, paired, paired_t, wilcoxon
 
 
 def slow_bootstrap(statistic, values, groups, n, seed):
@@ -247,3 +247,34 @@ def test_by_woman_a_true_null_is_rejected_at_its_level_and_by_image_far_too_ofte
 def test_wilcoxon_names_what_is_wrong(a, b, groups, words):
     with pytest.raises(ValueError, match=words):
         wilcoxon(a, b, groups=groups)
+
+
+def test_nests_that_do_not_differ_count_as_independent_draws():
+    differences, nests = [0.00, 0.04, 0.01, 0.03, 0.02, 0.02], [0, 0, 1, 1, 2, 2]  # each nest's mean is 0.02
+    assert nested_t(differences, nests) == paired_t(differences)
+
+
+def test_nests_that_differ_are_the_draws():
+    differences, nests = [0.00, 0.01, 0.05, 0.06, 0.02, 0.03], [2, 2, 0, 0, 1, 1]
+    found = nested_t(differences, nests, level=0.9)
+    own = stats.ttest_1samp([0.055, 0.025, 0.005], 0).confidence_interval(0.9)
+    assert found.estimate == pytest.approx(np.mean(differences))
+    assert (found.low, found.high) == pytest.approx((own.low, own.high))
+    # Between wins by the F ratio of the one-way analysis of variance.
+    assert stats.f_oneway([0.00, 0.01], [0.05, 0.06], [0.02, 0.03]).statistic > 1
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 0.7])
+def test_nested_intervals_cover_what_they_say_whatever_the_nests_share(share):
+    rng, nests, inside = np.random.default_rng(5), np.arange(10) % 3, []
+    for _ in range(2000):
+        common, own = rng.normal(0, share**0.5, 3), rng.normal(0, (1 - share) ** 0.5, 10)
+        found = nested_t(common[nests] + own, nests)
+        inside.append(found.low < 0 < found.high)
+    assert 0.92 <= np.mean(inside) <= 0.985
+
+
+@pytest.mark.parametrize("nests", [[0, 0, 0, 0], [0, 1, 2, 3], [0, 0, 1], [[0, 0, 1, 1]]])
+def test_nests_that_do_not_do_are_refused(nests):
+    with pytest.raises(ValueError, match="of 4 differences: name the nest of each"):
+        nested_t([0.1, 0.2, 0.3, 0.5], nests)

@@ -52,6 +52,22 @@ def test_a_contrast_pairs_by_seed_whatever_the_order(runs):
     assert back["low"].tolist() == pytest.approx((-found["high"]).tolist())
 
 
+def test_seeds_that_share_a_pretraining_are_nested_in_it():
+    drawn = [4, 0, 2, 5, 3, 1]
+    pretraining = {0: 0.10, 1: 0.02, 2: 0.03}  # what each is worth
+    luck = {0: 0.001, 1: -0.001, 2: 0.0, 3: -0.001, 4: 0.001, 5: 0.0}
+    dice = {"none": [0.5] * 6, "ours": [0.5 + pretraining[s % 3] + luck[s] for s in drawn]}
+    rows = [
+        {"source": name, "seed": s, "dice": d}
+        for name in dice
+        for s, d in zip(drawn, dice[name], strict=True)
+    ]
+    arms = {"arm": "source", "first": "none", "second": "ours"}
+    found = seeds.contrasts(pd.DataFrame(rows), "dice", nests=3, **arms).loc["all"]
+    low, high = stats.ttest_1samp(list(pretraining.values()), 0).confidence_interval(0.95)
+    assert found.tolist() == pytest.approx([0.05, low, high, 6])
+
+
 def test_slopes_are_gains_per_doubling(runs):
     found = seeds.slopes(runs, "dice", arm="model")
     assert found.groupby("model")["slope"].mean().tolist() == pytest.approx([0.02, 0.03], abs=0.001)
