@@ -51,8 +51,8 @@ def contrasts(
     """Paired difference ``second`` − ``first`` (values of the column ``arm``) on the seeds that both have.
 
     A row for each value of the column ``by``, or one row ``all``; columns as in `means`.  ``nests``: the
-    number of pretrainings, where seed s shares the one of number s modulo ``nests``; the interval is then that of
-    `intervals.nested_t`.
+    number of pretrainings, of which seed s shares that of number s modulo ``nests``; the interval is then
+    that of `intervals.nested_t`.
 
     Raises ``ValueError`` where an arm has several runs of one seed, and where the arms share no seed.
 

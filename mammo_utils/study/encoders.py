@@ -30,6 +30,7 @@ RUN = "mammo_utils.study.encoders:probe"
 SMALL, LARGE = "unet/mobilenetv2_050", "unet/tf_mobilenetv2_100"
 IMAGENET = "MAMMO_IMAGENET"  # variable with the path of ImageNet weights for LARGE
 SEEDS = 3  # pretrainings of an arm
+BUDGET = 64_000  # images through the encoder
 POOL = 5000  # women without labels, four images each
 PROBED = 128  # women that a probe is fitted on, and as many that it is scored on
 
@@ -48,7 +49,7 @@ def arm(
     *,
     model: str = SMALL,
     start: str = "none",
-    budget: int = 200_000,
+    budget: int = BUDGET,
     pool: int = POOL,
     size: int = 128,
     likeness: float | None = None,

@@ -15,12 +15,18 @@ from mammo_utils.study import density, encoders
 from mammo_utils.study.encoders import LARGE, SMALL
 from mammo_utils.study.grid import Study
 
-TRIAL = "mammo_utils.study.transfer:trial"
+RUN, TRIAL, SWEEP = (f"mammo_utils.study.transfer:{name}" for name in ("fine_tune", "trial", "sweep"))
 # "a+b": a pretraining b that started from a.
 SOURCES = {
     SMALL: ("none", "fractal", "simclr", "barlow_twins", "masked", "multiview", "fractal+multiview"),
     LARGE: ("none", "fractal", "imagenet", "simclr", "multiview", "imagenet+simclr", "imagenet+multiview"),
 }
+# Sources of the contrasts that decide, and labelled images (four a woman), the deciding amounts first.
+DECISIVE_SOURCES = {
+    SMALL: ("none", "simclr", "multiview"),
+    LARGE: ("imagenet", "imagenet+simclr", "imagenet+multiview"),
+}
+DECISIVE_LABELS, MORE_LABELS = (16, 64), (8, 32, 256)
 # A trial of a pretraining is a shorter one and three fine-tunings with few labels, all on `develop`.
 SHORT, FEW, DRAWS = 32_000, 32, range(3)
 STANDARD, CROP = {"augment": "standard"}, {"augment": "crop"}
@@ -76,6 +82,26 @@ def trial(settings: dict, seed: int) -> dict[str, float]:
     return {name: float(np.mean([run[name] for run in runs])) for name in ("dice", "dice_a", "mae")}
 
 
+def sweep(settings: dict, seed: int) -> dict[str, float]:
+    """What the features of an encoder hold, as `encoders.probe` finds, and the scores of `trial`."""
+    return encoders.probe(settings, seed) | trial(settings, seed)
+
+
+def _pretrainings(sources: dict) -> list[dict]:
+    """Settings of every pretraining behind ``sources``, and of the weights that are none of ours."""
+    every = [(model, source) for model, names in sources.items() for source in names]
+    return [pretraining(*one) or {"method": one[1], "model": one[0]} for one in every]
+
+
+def _arms(sources: dict, labels: tuple) -> list[dict]:
+    return [
+        arm(source, model=model, labels=amount, lr=RATES[model, source])
+        for model, names in sources.items()
+        for amount in labels
+        for source in names
+    ]
+
+
 TUNING = Study(
     "sources_tuning",
     TRIAL,
@@ -87,4 +113,65 @@ TUNING = Study(
     + [{"method": "none", "model": SMALL}],
     seeds=[0],
     tolerance=density.TOLERANCE,
+)
+# Learning rates of fine-tuning, each the best of as many trials.
+RATES = {(model, source): 1e-2 for model, sources in SOURCES.items() for source in sources}
+RATES_TUNING = Study(
+    "sources_rates",
+    RUN,
+    [
+        arm(source, model=model, labels=64, lr=lr, cohort="develop")
+        for model, sources in SOURCES.items()
+        for source in sources
+        for lr in density.TRIALS
+    ],
+    seeds=[0],
+    order="settings",
+    tolerance=density.TOLERANCE,
+)
+ENCODERS_DECISIVE = Study(
+    "encoders_decisive",
+    encoders.RUN,
+    _pretrainings(DECISIVE_SOURCES),
+    seeds=range(encoders.SEEDS),
+    result="encoders",
+    tolerance=encoders.TOLERANCE,
+)
+ENCODERS = Study(
+    "encoders",
+    encoders.RUN,
+    _pretrainings(SOURCES),
+    seeds=range(encoders.SEEDS),
+    tolerance=encoders.TOLERANCE,
+)
+DECISIVE = Study(
+    "sources_decisive",
+    RUN,
+    _arms(DECISIVE_SOURCES, DECISIVE_LABELS),
+    seeds=range(10),
+    result="sources",
+    tolerance=density.TOLERANCE,
+)
+STUDY = Study(
+    "sources",
+    RUN,
+    _arms(SOURCES, DECISIVE_LABELS + MORE_LABELS),
+    seeds=range(3),
+    tolerance=density.TOLERANCE,
+)
+# Could multi-view win by construction?  A smaller pool is made anew for each likeness.
+LIKENESS = Study(
+    "encoders_likeness",
+    SWEEP,
+    [
+        encoders.arm(method, budget=SHORT, pool=1000, likeness=likeness, **changes)
+        for likeness in (0.0, 0.5, 0.85, 1.0)
+        for method, changes in (("multiview", {}), ("multiview", {"positives": "breast"}), ("simclr", {}))
+    ]
+    + [
+        encoders.arm(method, budget=SHORT, pool=1000, likeness=0.85, vendors="view")
+        for method in ("multiview", "simclr")
+    ],
+    seeds=[0],
+    tolerance=encoders.TOLERANCE | density.TOLERANCE,
 )
