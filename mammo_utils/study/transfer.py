@@ -30,7 +30,7 @@ DECISIVE_LABELS, MORE_LABELS = (16, 64), (8, 32, 256)
 # A trial of a pretraining is a shorter one and three fine-tunings with few labels, all on `develop`.
 SHORT, FEW, DRAWS = 32_000, 32, range(3)
 STANDARD, CROP = {"augment": "standard"}, {"augment": "crop"}
-# Two ways to run each method, and below five trials of way and learning rate, the same for every method.
+# Two ways to run each method, and below six trials of way and learning rate, the same for every method.
 WAYS = {
     "fractal": [
         STANDARD | {"classes": 1000, "instances": 1},
@@ -41,7 +41,7 @@ WAYS = {
     "masked": [STANDARD, STANDARD | {"patch": 16}],
     "multiview": [STANDARD, CROP],
 }
-TRIED = ((0, 1e-3), (0, 4e-3), (1, 1e-3), (1, 4e-3), (0, 1.6e-2))
+TRIED = ((0, 1e-3), (0, 4e-3), (1, 1e-3), (1, 4e-3), (0, 1.6e-2), (0, 4e-2))
 
 
 def arm(source: str, *, model: str = SMALL, labels: int, lr: float, cohort: str = "train") -> dict:

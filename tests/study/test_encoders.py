@@ -113,4 +113,4 @@ def test_weights_and_films_that_are_not_at_hand_are_asked_for(monkeypatch, tmp_p
 
 def test_every_method_has_as_many_trials():
     methods = [settings["method"] for settings in transfer.TUNING.settings if settings["method"] != "none"]
-    assert {methods.count(name) for name in RECIPES} == {5}
+    assert {methods.count(name) for name in RECIPES} == {6}
