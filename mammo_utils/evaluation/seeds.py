@@ -11,16 +11,20 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from mammo_utils.evaluation.intervals import nested_t, paired_t
+from mammo_utils.evaluation.intervals import nested_t
 
 COLUMNS = ["estimate", "low", "high", "seeds"]
 
 
-def means(runs: pd.DataFrame, value: str, by: Sequence[str], *, level: float = 0.95) -> pd.DataFrame:
+def means(
+    runs: pd.DataFrame, value: str, by: Sequence[str], *, nests: int | None = None, level: float = 0.95
+) -> pd.DataFrame:
     """Mean of ``value`` over the seeds with its t-interval, for each combination of the columns ``by``.
 
     Columns ``estimate``, ``low``, ``high``, ``seeds`` (their number); one seed has no limits (NaN).  A blank
-    in ``by``, such as the weight of a term that a loss does not have, is a value like any other.
+    in ``by``, such as the weight of a term that a loss does not have, is a value like any other.  ``nests``:
+    the number of pretrainings, of which seed s shares that of number s modulo ``nests``; the interval is then
+    that of `intervals.nested_t`.
 
     Raises ``ValueError`` where a combination has several runs of one seed.
 
@@ -30,9 +34,9 @@ def means(runs: pd.DataFrame, value: str, by: Sequence[str], *, level: float = 0
     """
     by = list(by)
     _once(runs, [*by, "seed"])
-    known = runs.dropna(subset=[value])
-    groups = known.groupby(by if len(by) > 1 else by[0], sort=False, dropna=False)[value]
-    rows = {name: _row(values.to_numpy(float), level) for name, values in groups}
+    known = runs.dropna(subset=[value]).set_index([*by, "seed"])[value]
+    groups = known.groupby(level=by if len(by) > 1 else by[0], sort=False, dropna=False)
+    rows = {name: _row(values, level, nests) for name, values in groups}
     index = pd.MultiIndex.from_tuples(rows, names=by) if len(by) > 1 else pd.Index(rows, name=by[0])
     return pd.DataFrame(list(rows.values()), index=index, columns=COLUMNS)
 
@@ -50,9 +54,8 @@ def contrasts(
 ) -> pd.DataFrame:
     """Paired difference ``second`` − ``first`` (values of the column ``arm``) on the seeds that both have.
 
-    A row for each value of the column ``by``, or one row ``all``; columns as in `means`.  ``nests``: the
-    number of pretrainings, of which seed s shares that of number s modulo ``nests``; the interval is then
-    that of `intervals.nested_t`.
+    A row for each value of the column ``by``, or one row ``all``; columns and ``nests`` as
+    in `means`.
 
     Raises ``ValueError`` where an arm has several runs of one seed, and where the arms share no seed.
 
@@ -66,10 +69,7 @@ def contrasts(
         raise ValueError(f"{first} and {second} share no seed with a {value}")
     difference = wide[second] - wide[first]
     groups = difference.groupby(by, dropna=False) if by else [("all", difference)]
-    rows = {}
-    for name, values in groups:
-        nested = None if nests is None else values.index.get_level_values("seed") % nests
-        rows[name] = _row(values.to_numpy(float), level, nested)
+    rows = {name: _row(values, level, nests) for name, values in groups}
     return pd.DataFrame(rows, index=COLUMNS).T.rename_axis(by)
 
 
@@ -91,11 +91,11 @@ def slopes(runs: pd.DataFrame, value: str, *, arm: str, amount: str = "labels") 
     return ((wide[ends[1]] - wide[ends[0]]) / doublings).rename("slope").reset_index()
 
 
-def _row(values: np.ndarray, level: float, nests=None) -> tuple[float, float, float, int]:
+def _row(values: pd.Series, level: float, nests: int | None) -> tuple[float, float, float, int]:
     if len(values) == 1:
-        return values[0], np.nan, np.nan, 1
-    interval = paired_t(values, level=level) if nests is None else nested_t(values, nests, level=level)
-    return (*interval, len(values))
+        return values.iloc[0], np.nan, np.nan, 1
+    nest = np.arange(len(values)) if nests is None else values.index.get_level_values("seed") % nests
+    return (*nested_t(values.to_numpy(float), nest, level=level), len(values))
 
 
 def _once(runs: pd.DataFrame, keys: list[str]) -> None:

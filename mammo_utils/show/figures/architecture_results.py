@@ -66,9 +66,9 @@ def _dots(
             ax.scatter(single, np.full(len(single), row + shift - 0.2), s=5, color=GREY)
 
 
-def bars(runs: pd.DataFrame, value: str, by: Sequence[str]) -> pd.DataFrame:
+def bars(runs: pd.DataFrame, value: str, by: Sequence[str], *, nests: int | None = None) -> pd.DataFrame:
     """`evaluation.seeds.means` with ``low`` and ``high`` of the bar to draw and its ``width`` in points."""
-    table = seeds.means(runs, value, by)
+    table = seeds.means(runs, value, by, nests=nests)
     few = table["seeds"] < ENOUGH
     runs = runs.groupby(list(by))[value]
     table["low"] = table["low"].where(~few, runs.min())

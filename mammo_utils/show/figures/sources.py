@@ -75,17 +75,21 @@ def gains(runs: pd.DataFrame, value: str, *, against: str) -> pd.DataFrame:
     return both.assign(gain=both[value] - both["base"]).drop(columns="base")
 
 
-def label_efficiency(runs: pd.DataFrame, *, against: Mapping[str, str], delta: float) -> Figure:
+def label_efficiency(
+    runs: pd.DataFrame, *, against: Mapping[str, str], delta: float, pretrainings: int
+) -> Figure:
     """Dice over labelled images for each source, and its paired gain on one of them; a row a model.
 
-    ``against`` {model: source that the gains are over}; grey is what does not matter, ±``delta``.
+    ``against`` {model: source that the gains are over}; grey is what does not matter, ±``delta``.  Run s
+    started from pretraining s modulo ``pretrainings``, which the intervals respect.
     """
     figure, axes = new(len(against), 2, size=(10.5, 3.5 * len(against)))
     for (left, right), (model, base) in zip(axes, against.items(), strict=True):
         own = runs[runs["model"] == model]
         amounts = sorted(own["labels"].unique())
-        _over(left, bars(own, "dice", ["source", "labels"]), amounts)
-        _over(right, bars(gains(own, "dice", against=base), "gain", ["source", "labels"]), amounts)
+        options = {"by": ["source", "labels"], "nests": pretrainings}
+        _over(left, bars(own, "dice", **options), amounts)
+        _over(right, bars(gains(own, "dice", against=base), "gain", **options), amounts)
         right.axhspan(-delta, delta, color=BAND, lw=0, zorder=0)
         right.axhline(0, color=GREY, lw=1, ls="dotted", zorder=0)
         left.set(xlabel="labelled images", ylabel="Dice with the truth")

@@ -76,7 +76,9 @@ def test_gains_on_film_are_of_the_same_split():
 
 
 def test_label_efficiency_draws_means_and_paired_gains(runs):
-    figure = figures.label_efficiency(runs, against={SMALL: "none", LARGE: "imagenet"}, delta=0.02)
+    figure = figures.label_efficiency(
+        runs, against={SMALL: "none", LARGE: "imagenet"}, delta=0.02, pretrainings=3
+    )
     left, right, low_left, low_right = figure.axes
     means = runs.groupby(["model", "source", "labels"])["dice"].mean()
     for ax, model in ((left, SMALL), (low_left, LARGE)):
@@ -99,13 +101,13 @@ def test_label_efficiency_draws_means_and_paired_gains(runs):
 
 def test_few_seeds_show_their_range_and_many_an_interval(runs):
     own = runs[runs["model"] == SMALL]
-    left = figures.label_efficiency(own, against={SMALL: "none"}, delta=0.02).axes[0]
+    left = figures.label_efficiency(own, against={SMALL: "none"}, delta=0.02, pretrainings=3).axes[0]
     spans = {
         (to_rgba(lines.get_color()[0]), lines.get_linewidth()[0]): lines.get_segments()[0][:, 1]
         for lines in left.collections
     }
     few = own[(own["source"] == "fractal+multiview") & (own["labels"] == 8)]["dice"]
-    many = seeds.means(own[own["source"] == "none"], "dice", ["labels"]).loc[8]
+    many = seeds.means(own[own["source"] == "none"], "dice", ["labels"], nests=3).loc[8]
     colours = [to_rgba(figures.look(name)["color"]) for name in ("fractal+multiview", "none")]
     assert spans[colours[0], 0.8] == pytest.approx([few.min(), few.max()])
     assert spans[colours[1], 2.2] == pytest.approx([many["low"], many["high"]])
@@ -114,7 +116,9 @@ def test_few_seeds_show_their_range_and_many_an_interval(runs):
 def test_two_rates_of_one_arm_are_refused(runs):
     again = runs[runs["model"] == SMALL][:1]
     with pytest.raises(ValueError, match="several runs"):
-        figures.label_efficiency(pd.concat([runs, again]), against={SMALL: "none"}, delta=0.02)
+        figures.label_efficiency(
+            pd.concat([runs, again]), against={SMALL: "none"}, delta=0.02, pretrainings=3
+        )
 
 
 def test_the_forest_shows_each_pair_by_its_pretraining():
