@@ -24,6 +24,7 @@ COMMANDS = {
         "mammo_utils.study.pretrain_command",
         "train an encoder on images without labels, or on fractals",
     ),
+    "encoder": ("mammo_utils.study.encoder_command", "make an encoder that comes with the course once more"),
     "film": ("mammo_utils.study.film", "compare what phantom women bring for a few labelled films"),
     "phantom": ("mammo_utils.study.command", "measure the phantom's statistics and controls"),
     "examples": ("mammo_utils.study.examples", "list what the trained arms of a study say of single images"),

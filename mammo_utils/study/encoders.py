@@ -71,18 +71,19 @@ def weights(settings: dict, seed: int) -> Path:
     """The safetensors file of the encoder that a pretraining with ``settings`` gives, trained if absent.
 
     The seed redraws the first weights, the head, the order and every change of an image, and the formulae of
-    fractals, not the pool.  A pretraining that was stopped goes on where it was.  The file that comes with
-    the package serves if it is of this very pretraining.
+    fractals, not the pool.  The file that comes with the package serves if it is of this very pretraining.
     """
-    recipe = vars(RECIPES[settings["method"]])
-    asked = {name: recipe[name] for name in fields_of(settings["method"])} | settings
-    asked |= {"seed": seed, "precision": "auto"}
     try:
         ready = shipped(f"weights/{sources.file_name(settings['method'], settings['model'])}")
-        if sources.made(ready).get("settings") == asked:
-            return ready
     except FileNotFoundError:
-        pass
+        return learnt(settings, seed)
+    same = sources.made(ready).get("settings") == _asked(settings, seed)
+    return ready if same else learnt(settings, seed)
+
+
+def learnt(settings: dict, seed: int) -> Path:
+    """As `weights`, but trained here; a pretraining that was stopped goes on where it was."""
+    asked = _asked(settings, seed)
     digest = hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:12]
     name = sources.file_name(settings["method"], settings["model"])
     path = profile.cache_dir() / f"phantom_{breast.VERSION}" / "encoders" / digest / name
@@ -91,6 +92,13 @@ def weights(settings: dict, seed: int) -> Path:
         if not path.is_file():
             _train(asked, path)
     return path
+
+
+def _asked(settings: dict, seed: int) -> dict:
+    """Everything that the weights depend on, the fields of the recipe that are no column included."""
+    recipe = vars(RECIPES[settings["method"]])
+    own = {name: recipe[name] for name in fields_of(settings["method"])}
+    return own | settings | {"seed": seed, "precision": "auto"}
 
 
 def _train(asked: dict, path: Path) -> None:

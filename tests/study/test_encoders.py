@@ -7,6 +7,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from mammo_utils.__main__ import main
 from mammo_utils.models import weights
 from mammo_utils.study import encoders, transfer, transfer_film
 from mammo_utils.training.pretraining import RECIPES
@@ -53,6 +54,22 @@ def test_the_file_of_the_package_serves_only_if_it_is_of_this_very_pretraining(t
     shutil.copy(own, ready)
     assert encoders.weights(settings, 0) != ready
     assert encoders.weights(settings, 1) == ready
+
+
+def test_an_encoder_of_the_course_is_made_again_although_it_is_there(tmp_path, monkeypatch, capsys):
+    settings = encoders.arm("fractal", classes=8, instances=2, **TINY)
+    monkeypatch.setattr(transfer, "pretraining", lambda model, method: settings)
+    first = encoders.learnt(settings, 3).read_bytes()
+    ready = tmp_path / "ready.safetensors"
+    ready.write_bytes(first)
+    monkeypatch.setattr(encoders, "shipped", lambda name: ready)
+    encoders.learnt(settings, 3).unlink()
+    assert main(["encoder", "fractal", "--seed", "3", "--out", str(tmp_path / "new")]) == 0
+    assert "16 images, 64 through the encoder" in capsys.readouterr().out
+    (again,) = (tmp_path / "new").iterdir()
+    one, other = load_file(ready), load_file(again)
+    assert all(torch.equal(one[name], other[name]) for name in one)
+    assert main(["encoder", "fractal", "--seed", "-1", "--out", str(tmp_path)]) == 1
 
 
 def test_seeds_and_settings_have_files_of_their_own(monkeypatch):
