@@ -61,7 +61,7 @@ RECIPES = {
     "fractal": Recipe(lr=4e-3, augment="crop"),
     "simclr": Recipe(lr=1.6e-2),
     "barlow_twins": Recipe(lr=1.6e-2, out=512),
-    "masked": Recipe(lr=1.6e-2),
+    "masked": Recipe(lr=4e-2),
     "multiview": Recipe(lr=4e-3),
 }
 

@@ -129,7 +129,8 @@ def test_a_finished_file_is_taken_as_it_is_and_another_cannot_have_its_name(made
     assert "is there already" in capsys.readouterr().out
     assert main(command(method, root, out, "--lr", "0.5")) == 1
     said = capsys.readouterr().err
-    assert "is of another run: lr is 0.001 there and 0.5 here; repeat its settings, or name another" in said
+    lr = RECIPES[method].lr
+    assert f"is of another run: lr is {lr} there and 0.5 here; repeat its settings, or name another" in said
     assert out.stat().st_mtime_ns == before
 
 

@@ -4,7 +4,8 @@ import pandas as pd
 import pytest
 
 from mammo_utils import profile
-from mammo_utils.study import architectures, grid, losses
+from mammo_utils.study import architectures, encoders, grid, losses, transfer
+from mammo_utils.training.pretraining import RECIPES
 
 TABLES = sorted({grid.find(name).result or name for name in grid.STUDIES})
 
@@ -26,6 +27,16 @@ def test_every_arm_has_the_rate_with_the_best_overlap_of_as_many_trials(name, ar
     best = trials.loc[trials.groupby(arm)["dice_a"].idxmax()].set_index(arm)["lr"]
     assert best.to_dict() == rates
     assert set(trials["cohort"]) == {"develop"}
+
+
+def test_every_pretraining_has_the_recipe_with_the_best_overlap_of_as_many_trials():
+    trials = table("sources_tuning")
+    trials = trials[trials["method"] != "none"]
+    assert trials.groupby("method").size().to_dict() == dict.fromkeys(RECIPES, 6)
+    for _, best in trials.loc[trials.groupby("method")["dice_a"].idxmax()].iterrows():
+        used = encoders.arm(best["method"], budget=transfer.SHORT)
+        found = {name: None if pd.isna(best[name]) else best[name] for name in used}
+        assert found == used, best["method"]
 
 
 @pytest.mark.parametrize("name", TABLES)
