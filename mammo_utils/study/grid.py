@@ -31,6 +31,7 @@ STUDIES = {
     "architectures_tuning": "mammo_utils.study.architectures:TUNING",
     "architectures_decisive": "mammo_utils.study.architectures:DECISIVE",
     "architectures": "mammo_utils.study.architectures:STUDY",
+    "sources_tuning": "mammo_utils.study.transfer:TUNING",
 }
 
 
