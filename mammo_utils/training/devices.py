@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 
+import torch
 import torch.distributed as dist
 from lightning_fabric import Fabric
+from torch import nn
 
 from mammo_utils import profile
 
@@ -34,3 +38,33 @@ def processes() -> int:
     if dist.is_available() and dist.is_initialized():
         return dist.get_world_size()
     return int(os.environ.get("WORLD_SIZE", 1))
+
+
+@contextmanager
+def strided_in_float32(model: nn.Module, fabric: Fabric) -> Iterator[None]:
+    """Keep the strided depthwise convolutions of ``model`` in float32 where a CPU mixes in bfloat16.
+
+    There the gradient of such a convolution takes 10 to 70 times as long in bfloat16 as in float32: without
+    this the encoder of a MobileNetV2 trains at half the speed.
+    """
+    mixed = fabric.device.type == "cpu" and fabric.strategy.precision.precision == "bf16-mixed"
+    slow = [m for m in model.modules() if isinstance(m, nn.Conv2d) and m.groups == m.in_channels > 1]
+    enabled, handles = [], []
+
+    def before(module, inputs):
+        enabled.append(torch.is_autocast_enabled("cpu"))
+        torch.set_autocast_enabled("cpu", False)
+        return tuple(value.float() for value in inputs)
+
+    def after(module, inputs, output):
+        torch.set_autocast_enabled("cpu", enabled.pop())
+
+    for module in slow if mixed else ():
+        if max(module.stride) > 1:
+            handles.append(module.register_forward_pre_hook(before))
+            handles.append(module.register_forward_hook(after, always_call=True))
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from mammo_utils.profile import choose
 from mammo_utils.training import schedules
 from mammo_utils.training.checkpoint import Run, TrainingError
-from mammo_utils.training.devices import launch
+from mammo_utils.training.devices import launch, strided_in_float32
 from mammo_utils.training.history import Bar, History
 from mammo_utils.training.strategies import STRATEGIES, Plan
 
@@ -114,7 +114,7 @@ def fit(
     bar = Bar(run, total=epochs * steps, done=run.epoch * steps + run.step, shown=progress)
     rank, cuda = fabric.global_rank, [fabric.device.index] if fabric.device.type == "cuda" else []
     try:
-        with torch.random.fork_rng(cuda):
+        with torch.random.fork_rng(cuda), strided_in_float32(model, fabric):
             while run.epoch < epochs and not run.history.ended:
                 rates = _thaw(model, strategy.groups(run.epoch))
                 values = [sign * value for value in run.history.values]
