@@ -126,8 +126,3 @@ def test_weights_and_films_that_are_not_at_hand_are_asked_for(monkeypatch, tmp_p
     monkeypatch.delenv(transfer_film.ROOT, raising=False)
     with pytest.raises(ValueError, match=transfer_film.ROOT):
         transfer_film.films()
-
-
-def test_every_method_has_as_many_trials():
-    methods = [settings["method"] for settings in transfer.TUNING.settings if settings["method"] != "none"]
-    assert {methods.count(name) for name in RECIPES} == {6}

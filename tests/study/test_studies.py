@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from mammo_utils import profile
-from mammo_utils.study import architectures, encoders, grid, losses, transfer
+from mammo_utils.study import architectures, grid, losses, transfer
 from mammo_utils.training.pretraining import RECIPES
 
 TABLES = sorted({grid.find(name).result or name for name in grid.STUDIES})
@@ -30,13 +30,15 @@ def test_every_arm_has_the_rate_with_the_best_overlap_of_as_many_trials(name, ar
 
 
 def test_every_pretraining_has_the_recipe_with_the_best_overlap_of_as_many_trials():
-    trials = table("sources_tuning")
-    trials = trials[trials["method"] != "none"]
-    assert trials.groupby("method").size().to_dict() == dict.fromkeys(RECIPES, 6)
-    for _, best in trials.loc[trials.groupby("method")["dice_a"].idxmax()].iterrows():
-        used = encoders.arm(best["method"], budget=transfer.SHORT)
-        found = {name: None if pd.isna(best[name]) else best[name] for name in used}
-        assert found == used, best["method"]
+    trials = table("sources_tuning").dropna(subset=["lr"])
+    efforts = trials.groupby(["start", "method"]).size()
+    assert efforts["none"].to_dict() == dict.fromkeys(RECIPES, 6)
+    assert efforts["imagenet"].to_dict() == dict.fromkeys(transfer.AGAIN, 3)
+    best = trials.loc[trials.groupby(["start", "method"])["dice_a"].idxmax()]
+    for _, trial in best.iterrows():
+        source = trial["method"] if trial["start"] == "none" else f"imagenet+{trial['method']}"
+        used = transfer.pretraining(trial["model"], source) | {"budget": transfer.SHORT}
+        assert {name: None if pd.isna(trial[name]) else trial[name] for name in used} == used, source
 
 
 @pytest.mark.parametrize("name", TABLES)

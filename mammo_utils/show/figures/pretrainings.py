@@ -26,30 +26,30 @@ PROBES = {
 
 def sourced(encoders: pd.DataFrame) -> pd.DataFrame:
     """``encoders`` with the column ``source``, as `study.transfer` calls what started from ``start``."""
-    start = encoders["start"].map(lambda start: "" if start == "none" else f"{start}+")
+    start = encoders["start"].fillna("none").map(lambda start: "" if start == "none" else f"{start}+")
     return encoders.assign(source=start + encoders["method"])
 
 
 def trials(table: pd.DataFrame, *, value: str = "dice_a") -> Figure:
     """Dice of every trial of a method, the highest with a ring; the marker tells the learning rate.
 
-    ``table``: rows of ``results/sources_tuning.csv``; ``value``: the column that the choice went by.  A row
-    without a learning rate, that of random weights, is the dotted line which all have to beat.
+    ``table``: rows of ``results/sources_tuning.csv`` as of `sourced`; ``value``: the column that the choice
+    went by.  A row without a learning rate, such as that of random weights, is a dotted line to beat.
     """
     base, table = table[table["lr"].isna()], table[table["lr"].notna()]
-    names, rates = order(table["method"]), sorted(table["lr"].unique())
+    names, rates = order(table["source"]), sorted(table["lr"].unique())
     markers = dict(zip(rates, "osD^vP", strict=False))
     figure, axes = new(1, 1, size=(8.5, 0.42 * len(names) + 1.2))
     ax = axes[0, 0]
     for line, name in enumerate(names):
-        own = table[table["method"] == name]
+        own = table[table["source"] == name]
         for rate, marker in markers.items():
             found = own.loc[own["lr"] == rate, value]
-            ax.plot(found, np.full(len(found), line), marker, color=COLOURS[name], alpha=0.75)
+            ax.plot(found, np.full(len(found), line), marker, color=look(name)["color"], alpha=0.75)
         ax.plot(own[value].max(), line, "o", ms=13, mfc="none", mec=INK)
     for rate, marker in markers.items():
         ax.plot([], [], marker, color=GREY, label=f"learning rate {rate:g}")
-    for name, level in zip(base["method"], base[value], strict=True):
+    for name, level in zip(base["source"], base[value], strict=True):
         ax.axvline(level, color=COLOURS[name], lw=1, ls="dotted", zorder=0, label=called(name))
     ax.set(yticks=range(len(names)), yticklabels=map(called, names), ylim=(len(names) - 0.5, -0.5))
     ax.set_xlabel("Dice after fine-tuning with few labels of other women")

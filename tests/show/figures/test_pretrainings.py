@@ -32,7 +32,7 @@ def test_a_start_makes_another_source(encoders):
 def test_trials_ring_the_highest_of_each_method():
     table = pd.DataFrame(
         {
-            "method": ["simclr", "simclr", "masked", "masked"],
+            "source": ["simclr", "simclr", "masked", "masked"],
             "lr": [1e-3, 4e-3, 1e-3, 4e-3],
             "dice": [0.5, 0.6, 0.7, 0.4],
         }
@@ -48,7 +48,7 @@ def test_trials_ring_the_highest_of_each_method():
 
 
 def test_what_all_trials_have_to_beat_is_a_line_and_no_trial():
-    table = pd.DataFrame({"method": ["none", "simclr"], "lr": [np.nan, 1e-3], "dice": [0.45, 0.5]})
+    table = pd.DataFrame({"source": ["none", "simclr"], "lr": [np.nan, 1e-3], "dice": [0.45, 0.5]})
     ax = figures.trials(table, value="dice").axes[0]
     assert [label.get_text() for label in ax.get_yticklabels()] == ["SimCLR"]
     assert [text.get_text() for text in ax.get_legend().get_texts()] == [
