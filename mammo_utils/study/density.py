@@ -123,14 +123,27 @@ LEARNING = ("target", "loss", "lam", "budget", "lr")  # settings that `learn` ta
 
 
 def learn(
-    model, images, rows, *, target: str, loss: str, lam: float | None, budget: int, lr: float, seed: int
+    model,
+    images,
+    rows,
+    *,
+    target: str,
+    loss: str,
+    lam: float | None,
+    budget: int,
+    lr: float,
+    seed: int,
+    batch_size: int | None = None,
 ):
-    """Train ``model`` on ``rows`` of a cache for ``budget`` images; returns the history."""
+    """Train ``model`` on ``rows`` of a cache for ``budget`` images; returns the history.
+
+    ``batch_size``: that of the profile by default, and no more than there are rows.
+    """
     batches = Batches(
         images,
         rows,
         target=target,
-        batch_size=min(profile.current().batch_size, len(rows)),
+        batch_size=min(batch_size or profile.current().batch_size, len(rows)),
         shuffle=True,
         augment="standard",
         seed=seed,

@@ -7,23 +7,28 @@ MAMMO_FILM says where.  Settings were fixed before any film was scored, as those
 from __future__ import annotations
 
 import os
-import tempfile
 
 import numpy as np
+import torch
 
 from mammo_utils import profile
 from mammo_utils.data import cache, catalogs
+from mammo_utils.data.batches import Batches
 from mammo_utils.data.lock import locked
 from mammo_utils.evaluation.segmentation import dice, percent_density
-from mammo_utils.study import segmenter
+from mammo_utils.models.segmentation import build
+from mammo_utils.study import density
 from mammo_utils.study.encoders import SMALL
 from mammo_utils.study.film import FILM, SIZE
 from mammo_utils.study.grid import Study
 from mammo_utils.study.transfer import SOURCES, initial
+from mammo_utils.training import tasks
 
 ROOT = "MAMMO_FILM"
 MASKS = {"dense": [192], "breast": [128, 192]}
 FILMS = (5, 10)
+CHOSEN = {name: FILM[name] for name in ("target", "lr", "batch_size")}
+BUDGET = FILM["epochs"] * max(FILMS)  # images through the network, for either number of films
 RUN = "mammo_utils.study.transfer_film:fine_tune"
 
 
@@ -47,16 +52,15 @@ def fine_tune(settings: dict, seed: int) -> dict[str, float]:
 
     The seed redraws which films are learnt from, the decoder and the order.  An image is taken for a woman.
     """
-    images, fixed = films(), dict(FILM)
+    images = films()
     rows = np.random.default_rng(seed).permutation(len(images))
     learnt, unseen = np.sort(rows[: settings["films"]]), np.sort(rows[settings["films"] :])
-    # As many images through the network for either number of films.
-    fixed["epochs"] = fixed["epochs"] * max(FILMS) // settings["films"]
-    weights = str(initial(settings["model"], settings["source"], seed))
-    chosen = segmenter.Settings(model=settings["model"], weights=weights, seed=seed, **fixed)
-    with tempfile.TemporaryDirectory() as folder:
-        model = segmenter.learn(images, chosen, folder, rows=learnt)
-    found = segmenter.predict(images, model, unseen, chosen)
+    torch.manual_seed(seed)
+    weights = initial(settings["model"], settings["source"], seed)
+    model = build(settings["model"], size=images.images.shape[1:], weights=weights)
+    density.learn(model, images, learnt, loss="bce_dice", lam=None, budget=BUDGET, seed=seed, **CHOSEN)
+    held = Batches(images, unseen, target=CHOSEN["target"], batch_size=len(unseen), device=profile.device())
+    found = tasks.predict(model, held, precision="auto")
     dense = found.dense >= 0.5
     error = percent_density(dense, found.breast >= 0.5) - percent_density(found.target, found.breast_target)
     return {
@@ -70,6 +74,6 @@ STUDY = Study(
     "sources_film",
     RUN,
     [{"source": source, "model": SMALL, "films": number} for number in FILMS for source in SOURCES[SMALL]],
-    seeds=range(10),
+    seeds=range(6),
     tolerance={"dice": 0.1, "mae": 8.0, "bias": 8.0},
 )
