@@ -1,7 +1,7 @@
 """The studies of source domains: the same segmenter fine-tuned from encoders that learnt in different places.
 
-A source is a pretraining of `encoders`; run s of a fine-tuning starts from the one with seed s modulo
-``encoders.SEEDS``, so that draws of labelled women are nested in pretrainings.
+A source is a pretraining of `encoders`; run s of a fine-tuning starts from the one with seed s modulo their
+number, so that draws of labelled women are nested in pretrainings.
 """
 
 from __future__ import annotations
@@ -65,11 +65,16 @@ def pretraining(model: str, source: str) -> dict | None:
     return encoders.arm(method, model=model, start=start or "none", **changes)
 
 
+def pretrainings(model: str, source: str) -> int:
+    """How often a source is pretrained: once where it is costly and decides nothing."""
+    return encoders.SEEDS if model == SMALL or source in DECISIVE_SOURCES[model] else 1
+
+
 def initial(model: str, source: str, seed: int) -> str | Path:
     """The weights that run ``seed`` starts from, as in `models.segmentation.build`; pretrained if absent."""
     settings = pretraining(model, source)
     if settings is not None:
-        return encoders.weights(settings, seed % encoders.SEEDS)
+        return encoders.weights(settings, seed % pretrainings(model, source))
     return encoders.imagenet(model) if source == "imagenet" else source
 
 
@@ -99,10 +104,12 @@ def sweep(settings: dict, seed: int) -> dict[str, float]:
     return encoders.probe(settings, seed) | trial(settings, seed)
 
 
-def _pretrainings(sources: dict) -> list[dict]:
-    """Settings of every pretraining behind ``sources``, and of the weights that are none of ours."""
-    every = [(model, source) for model, names in sources.items() for source in names]
-    return [pretraining(*one) or {"method": one[1], "model": one[0]} for one in every]
+def _settings(repeated: bool) -> list[dict]:
+    """Settings of the repeated pretrainings, or of every one and of the weights that are none of ours."""
+    every = [(model, source) for model, names in SOURCES.items() for source in names]
+    found = [one for one in every if not repeated or pretrainings(*one) > 1]
+    settings = [pretraining(*one) or {"method": one[1], "model": one[0]} for one in found]
+    return [one for one in settings if not repeated or "start" in one]
 
 
 def _arms(sources: dict, labels: tuple) -> list[dict]:
@@ -146,19 +153,13 @@ RATES_TUNING = Study(
     order="settings",
     tolerance=density.TOLERANCE,
 )
-ENCODERS_DECISIVE = Study(
-    "encoders_decisive",
+ENCODERS = Study("encoders", encoders.RUN, _settings(repeated=False), seeds=[0], tolerance=encoders.TOLERANCE)
+ENCODERS_REPEATED = Study(
+    "encoders_repeated",
     encoders.RUN,
-    _pretrainings(DECISIVE_SOURCES),
+    _settings(repeated=True),
     seeds=range(encoders.SEEDS),
     result="encoders",
-    tolerance=encoders.TOLERANCE,
-)
-ENCODERS = Study(
-    "encoders",
-    encoders.RUN,
-    _pretrainings(SOURCES),
-    seeds=range(encoders.SEEDS),
     tolerance=encoders.TOLERANCE,
 )
 DECISIVE = Study(
@@ -172,7 +173,8 @@ DECISIVE = Study(
 STUDY = Study(
     "sources",
     RUN,
-    _arms(SOURCES, DECISIVE_LABELS + MORE_LABELS),
+    _arms({SMALL: SOURCES[SMALL]}, DECISIVE_LABELS + MORE_LABELS)
+    + _arms({LARGE: SOURCES[LARGE]}, DECISIVE_LABELS),
     seeds=range(3),
     tolerance=density.TOLERANCE,
 )

@@ -114,6 +114,13 @@ def test_runs_are_nested_in_pretrainings(monkeypatch):
         transfer.initial(encoders.SMALL, "simclr", seed)
     assert asked == [0, 1, 2, 0, 1, 2, 0]
     assert transfer.initial(encoders.SMALL, "none", 5) == "none"
+    asked.clear()
+    for source in ("simclr", "imagenet+simclr"):  # the first decides nothing on this network
+        for seed in (3, 4):
+            transfer.initial(encoders.LARGE, source, seed)
+    assert asked == [0, 0, 0, 1]
+    twice = [settings["method"] for settings in transfer.ENCODERS_REPEATED.settings]
+    assert len(twice) == len(transfer.SOURCES[encoders.SMALL]) - 1 + 2
 
 
 def test_weights_and_films_that_are_not_at_hand_are_asked_for(monkeypatch, tmp_path):
