@@ -138,7 +138,8 @@ TUNING = Study(
     seeds=[0],
     tolerance=density.TOLERANCE,
 )
-# Learning rates of fine-tuning, each the best of as many trials.
+# Learning rates of fine-tuning, each the best of as many trials; without pretraining a high one was best.
+RATE_TRIALS = (*density.TRIALS, 1e-1)
 RATES = {(model, source): 1e-2 for model, sources in SOURCES.items() for source in sources}
 RATES_TUNING = Study(
     "sources_rates",
@@ -147,7 +148,7 @@ RATES_TUNING = Study(
         arm(source, model=model, labels=64, lr=lr, cohort="develop")
         for model, sources in SOURCES.items()
         for source in sources
-        for lr in density.TRIALS
+        for lr in RATE_TRIALS
     ],
     seeds=[0],
     order="settings",
