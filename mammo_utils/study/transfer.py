@@ -151,7 +151,7 @@ RATES_TUNING = Study(
         for source in sources
         for lr in RATE_TRIALS
     ],
-    seeds=[0],
+    seeds=range(2),
     order="settings",
     tolerance=density.TOLERANCE,
 )

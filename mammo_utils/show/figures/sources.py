@@ -106,6 +106,26 @@ def label_efficiency(
     return figure
 
 
+def rates(table: pd.DataFrame, *, value: str = "dice_a") -> Figure:
+    """Dice over the learning rate of fine-tuning, a line a source and a panel a model; a ring is the highest.
+
+    ``table``: rows of ``results/sources_rates.csv``; ``value``: the column that the choice went by.
+    """
+    models = sorted(table["model"].unique(), key=lambda model: len(table[table["model"] == model]))[::-1]
+    figure, axes = new(1, len(models), size=(5.2 * len(models), 3.6), sharey=True)
+    for ax, model in zip(axes.flat, models, strict=True):
+        own = table[table["model"] == model]
+        for name in order(own["source"]):
+            line, style = own[own["source"] == name].set_index("lr")[value].sort_index(), look(name)
+            ax.plot(line.index, line, lw=1, ms=5, label=called(name), **style)
+            ax.plot(line.idxmax(), line.max(), "o", ms=12, mfc="none", mec=style["color"], zorder=0)
+        ax.set(xscale="log", xlabel="learning rate of fine-tuning")
+        heading(ax, model)
+        ax.legend(frameon=False, fontsize=8)
+    axes[0, 0].set_ylabel("Dice on women kept for tuning")
+    return figure
+
+
 def _over(ax: Axes, table: pd.DataFrame, amounts: list) -> None:
     names = order(table.index.unique("source"))
     for shift, name in zip(np.linspace(-0.24, 0.24, len(names)), names, strict=True):

@@ -99,6 +99,23 @@ def test_label_efficiency_draws_means_and_paired_gains(runs):
     assert (band.y0, band.y1) == pytest.approx((-0.02, 0.02))
 
 
+def test_rates_ring_the_highest_of_each_source():
+    rows = [
+        ("none", 1e-3, 0.5),
+        ("none", 1e-1, 0.7),
+        ("none", 1e-2, 0.6),
+        ("simclr", 1e-3, 0.65),
+        ("simclr", 1e-2, 0.6),
+    ]
+    table = pd.DataFrame(rows, columns=["source", "lr", "dice"]).assign(model=SMALL)
+    ax = figures.rates(table, value="dice").axes[0]
+    lines = {line.get_label(): line.get_xydata().tolist() for line in ax.lines if line.get_label()[0] != "_"}
+    assert lines["random weights"] == [[1e-3, 0.5], [1e-2, 0.6], [1e-1, 0.7]]
+    rings = [line.get_xydata()[0].tolist() for line in ax.lines if line.get_markersize() == 12]
+    assert rings == [[1e-1, 0.7], [1e-3, 0.65]]
+    assert ax.get_xscale() == "log"
+
+
 def test_few_seeds_show_their_range_and_many_an_interval(runs):
     own = runs[runs["model"] == SMALL]
     left = figures.label_efficiency(own, against={SMALL: "none"}, delta=0.02, pretrainings=3).axes[0]
