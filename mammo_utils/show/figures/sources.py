@@ -107,7 +107,7 @@ def label_efficiency(
 
 
 def rates(table: pd.DataFrame, *, value: str = "dice_a") -> Figure:
-    """Dice over the learning rate of fine-tuning, a line a source and a panel a model; a ring is the highest.
+    """Mean Dice over the learning rate of fine-tuning, a line a source, a panel a model; a ring is the highest.
 
     ``table``: rows of ``results/sources_rates.csv``; ``value``: the column that the choice went by.
     """
@@ -116,7 +116,7 @@ def rates(table: pd.DataFrame, *, value: str = "dice_a") -> Figure:
     for ax, model in zip(axes.flat, models, strict=True):
         own = table[table["model"] == model]
         for name in order(own["source"]):
-            line, style = own[own["source"] == name].set_index("lr")[value].sort_index(), look(name)
+            line, style = own[own["source"] == name].groupby("lr")[value].mean(), look(name)
             ax.plot(line.index, line, lw=1, ms=5, label=called(name), **style)
             ax.plot(line.idxmax(), line.max(), "o", ms=12, mfc="none", mec=style["color"], zorder=0)
         ax.set(xscale="log", xlabel="learning rate of fine-tuning")
