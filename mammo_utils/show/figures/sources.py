@@ -107,7 +107,7 @@ def label_efficiency(
 
 
 def rates(table: pd.DataFrame, *, value: str = "dice_a") -> Figure:
-    """Mean Dice over the learning rate of fine-tuning, a line a source, a panel a model; a ring is the highest.
+    """Mean Dice over the rate of fine-tuning, a line a source and a panel a model; a ring is the highest.
 
     ``table``: rows of ``results/sources_rates.csv``; ``value``: the column that the choice went by.
     """
