@@ -141,7 +141,7 @@ TUNING = Study(
 # Learning rates of fine-tuning, each the best of as many trials; without pretraining a high one was best.
 RATE_TRIALS = (*density.TRIALS, 1e-1)
 RATES = {(model, source): 1e-2 for model, sources in SOURCES.items() for source in sources}
-RATES |= {(SMALL, "none"): 3e-2, (SMALL, "simclr"): 3e-2, (SMALL, "multiview"): 1e-1}
+RATES |= {(SMALL, source): 3e-2 for source in ("none", "simclr", "multiview")}
 RATES_TUNING = Study(
     "sources_rates",
     RUN,
