@@ -41,12 +41,9 @@ WAYS = {
     "masked": [STANDARD, STANDARD | {"patch": 16}],
     "multiview": [STANDARD, CROP],
 }
-# Tried again from ImageNet, where the best rate may be lower.
-AGAIN = ("simclr", "multiview")
 TRIED = ((0, 1e-3), (0, 4e-3), (1, 1e-3), (1, 4e-3), (0, 1.6e-2), (0, 4e-2))
-
-
-# The best rates of pretrainings that start from ImageNet.
+# Tried again from ImageNet, where the best rate may be lower, and the best of these.
+AGAIN = ("simclr", "multiview")
 LATER_RATES = {"simclr": 4e-3, "multiview": 4e-3}
 
 
@@ -138,7 +135,7 @@ TUNING = Study(
     seeds=[0],
     tolerance=density.TOLERANCE,
 )
-# Learning rates of fine-tuning, each the best of as many trials; without pretraining a high one was best.
+# Learning rates of fine-tuning, each the best of as many trials; the best ones are higher than elsewhere.
 RATE_TRIALS = (*density.TRIALS, 1e-1)
 RATES = {(model, source): 1e-2 for model, sources in SOURCES.items() for source in sources}
 RATES |= {(SMALL, source): 3e-2 for source in ("none", "simclr", "multiview")}
