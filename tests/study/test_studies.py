@@ -33,6 +33,7 @@ def test_every_pretraining_has_the_recipe_with_the_best_overlap_of_as_many_trial
     trials = table("sources_tuning").dropna(subset=["lr"])
     efforts = trials.groupby(["start", "method"]).size()
     assert efforts["none"].to_dict() == dict.fromkeys(RECIPES, 6)
+    assert efforts["imagenet"].to_dict() == dict.fromkeys(transfer.AGAIN, 3)
     best = trials.loc[trials.groupby(["start", "method"])["dice_a"].idxmax()]
     for _, trial in best.iterrows():
         source = trial["method"] if trial["start"] == "none" else f"imagenet+{trial['method']}"
