@@ -54,8 +54,8 @@ def contrasts(
 ) -> pd.DataFrame:
     """Paired difference ``second`` − ``first`` (values of the column ``arm``) on the seeds that both have.
 
-    A row for each value of the column ``by``, or one row ``all``; columns and ``nests`` as
-    in `means`.
+    A row for each value of the column ``by``, or one row ``all``; columns and ``nests`` as in
+    `means`.
 
     Raises ``ValueError`` where an arm has several runs of one seed, and where the arms share no seed.
 

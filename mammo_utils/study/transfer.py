@@ -135,7 +135,7 @@ TUNING = Study(
     seeds=[0],
     tolerance=density.TOLERANCE,
 )
-# Learning rates of fine-tuning, each the best of as many trials; the best ones are higher than elsewhere.
+# Learning rates of fine-tuning, each to be the best of as many trials; 1e-2 where these are still to come.
 RATE_TRIALS = (*density.TRIALS, 1e-1)
 RATES = {(model, source): 1e-2 for model, sources in SOURCES.items() for source in sources}
 RATES |= {(SMALL, source): 3e-2 for source in ("none", "simclr", "multiview")}
