@@ -3,8 +3,10 @@
 import shutil
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file
 
 from mammo_utils.__main__ import main
@@ -133,3 +135,25 @@ def test_weights_and_films_that_are_not_at_hand_are_asked_for(monkeypatch, tmp_p
     monkeypatch.delenv(transfer_film.ROOT, raising=False)
     with pytest.raises(ValueError, match=transfer_film.ROOT):
         transfer_film.films()
+
+
+def test_films_that_are_not_learnt_from_are_scored(tmp_path, monkeypatch):
+    for folder in ("images", "labels"):
+        (tmp_path / "films" / folder).mkdir(parents=True)
+    for number in range(7):
+        label = np.zeros((160, 120), np.uint8)
+        label[10:150, : 70 + number] = 128
+        label[50:110, 10 : 20 + 5 * number] = 192
+        Image.fromarray(label).save(tmp_path / "films" / "labels" / f"{number}.png")
+        grey = np.random.default_rng(number).normal(0, 4, label.shape) * (label > 0) + label
+        Image.fromarray(grey.clip(0, 255).astype(np.uint8)).save(
+            tmp_path / "films" / "images" / f"{number}.png"
+        )
+    monkeypatch.setenv(transfer_film.ROOT, str(tmp_path / "films"))
+    monkeypatch.setattr(transfer_film, "BUDGET", 150)
+    settings = {"source": "none", "model": encoders.SMALL, "films": 5}
+    with pytest.warns(UserWarning, match="woman of her own"):
+        found, other = (transfer_film.fine_tune(settings, seed) for seed in (0, 1))
+    assert found["dice"] > 0.5  # brightness alone tells dense tissue here
+    assert abs(found["bias"]) <= found["mae"]
+    assert other["dice"] != found["dice"]
