@@ -21,14 +21,16 @@ SOURCES = {
     SMALL: ("none", "fractal", "simclr", "barlow_twins", "masked", "multiview", "fractal+multiview"),
     LARGE: ("none", "fractal", "imagenet", "simclr", "multiview", "imagenet+simclr", "imagenet+multiview"),
 }
-# Sources of the contrasts that decide, and labelled images (four a woman), the deciding amounts first.
+# Sources of the contrasts that decide, and labelled images (four a woman) that decide and that do not.
 DECISIVE_SOURCES = {
     SMALL: ("none", "simclr", "multiview"),
     LARGE: ("imagenet", "imagenet+simclr", "imagenet+multiview"),
 }
-DECISIVE_LABELS, MORE_LABELS = (16, 64), (8, 32, 256)
+DECISIVE_LABELS, MORE_LABELS = 64, (16, 256)
 # A trial of a pretraining is a shorter one and three fine-tunings with few labels, all on `develop`.
 SHORT, FEW, DRAWS = 32_000, 32, range(3)
+# Images through a network while it is pretrained and fine-tuned: half for the one of double width.
+BUDGETS = {SMALL: (encoders.BUDGET, 4096), LARGE: (SHORT, 2048)}
 STANDARD, CROP = {"augment": "standard"}, {"augment": "crop"}
 # Two ways to run each method, and below six trials of way and learning rate, the same for every method.
 WAYS = {
@@ -50,7 +52,8 @@ LATER_RATES = {"simclr": 4e-3, "multiview": 4e-3}
 def arm(source: str, *, model: str = SMALL, labels: int, lr: float, cohort: str = "train") -> dict:
     """Settings of one arm, for `fine_tune`."""
     choose("source", source, SOURCES[choose("model", model, SOURCES)])
-    return {"source": source} | density.arm(model=model, labels=labels, lr=lr, cohort=cohort)
+    budget = BUDGETS[model][1]
+    return {"source": source} | density.arm(model=model, labels=labels, budget=budget, lr=lr, cohort=cohort)
 
 
 def pretraining(model: str, source: str) -> dict | None:
@@ -59,12 +62,12 @@ def pretraining(model: str, source: str) -> dict | None:
     if method in encoders.UNTRAINED:
         return None
     changes = {"lr": LATER_RATES[method]} if start == "imagenet" else {}
-    return encoders.arm(method, model=model, start=start or "none", **changes)
+    return encoders.arm(method, model=model, start=start or "none", budget=BUDGETS[model][0], **changes)
 
 
 def pretrainings(model: str, source: str) -> int:
-    """How often a source is pretrained: once where it is costly and decides nothing."""
-    return encoders.SEEDS if model == SMALL or source in DECISIVE_SOURCES[model] else 1
+    """How often a source is pretrained: once where it decides nothing."""
+    return encoders.SEEDS if source in DECISIVE_SOURCES[model] else 1
 
 
 def initial(model: str, source: str, seed: int) -> str | Path:
@@ -105,13 +108,13 @@ def _settings(repeated: bool) -> list[dict]:
     """Settings of the repeated pretrainings, or of every one and of the weights that are none of ours."""
     every = [(model, source) for model, names in SOURCES.items() for source in names]
     found = [one for one in every if not repeated or pretrainings(*one) > 1]
-    settings = [pretraining(*one) or {"method": one[1], "model": one[0]} for one in found]
+    settings = [pretraining(*one) or {"method": one[1], "model": one[0], "size": 128} for one in found]
     return [one for one in settings if not repeated or "start" in one]
 
 
-def _arms(sources: dict, labels: tuple) -> list[dict]:
+def _arms(sources: dict, *labels: int) -> list[dict]:
     return [
-        arm(source, model=model, labels=amount, lr=RATES[model, source])
+        arm(source, model=model, labels=amount, lr=RATES[model])
         for model, names in sources.items()
         for amount in labels
         for source in names
@@ -135,18 +138,18 @@ TUNING = Study(
     seeds=[0],
     tolerance=density.TOLERANCE,
 )
-# Learning rates of fine-tuning, each to be the best of as many trials; 1e-2 where these are still to come.
-RATE_TRIALS = (*density.TRIALS, 1e-1)
-RATES = {(model, source): 1e-2 for model, sources in SOURCES.items() for source in sources}
-RATES |= {(SMALL, source): 3e-2 for source in ("none", "simclr", "multiview")}
+# Learning rates of fine-tuning: of the sources that decide the best of as many trials, for each network on
+# two draws of labelled women.  The other sources take the rate that was best for each of these.
+RATE_TRIALS = {SMALL: (*density.TRIALS, 1e-1), LARGE: (3e-3, 1e-2, 3e-2)}
+RATES = {SMALL: 3e-2, LARGE: 1e-2}
 RATES_TUNING = Study(
     "sources_rates",
     RUN,
     [
-        arm(source, model=model, labels=64, lr=lr, cohort="develop")
-        for model, sources in SOURCES.items()
+        arm(source, model=model, labels=DECISIVE_LABELS, lr=lr, cohort="develop")
+        for model, sources in DECISIVE_SOURCES.items()
         for source in sources
-        for lr in RATE_TRIALS
+        for lr in RATE_TRIALS[model]
     ],
     seeds=range(2),
     order="settings",
@@ -172,8 +175,7 @@ DECISIVE = Study(
 STUDY = Study(
     "sources",
     RUN,
-    _arms({SMALL: SOURCES[SMALL]}, DECISIVE_LABELS + MORE_LABELS)
-    + _arms({LARGE: SOURCES[LARGE]}, DECISIVE_LABELS),
+    _arms(SOURCES, DECISIVE_LABELS) + _arms({SMALL: SOURCES[SMALL]}, *MORE_LABELS),
     seeds=range(3),
     tolerance=density.TOLERANCE,
 )
@@ -183,12 +185,12 @@ LIKENESS = Study(
     SWEEP,
     [
         encoders.arm(method, budget=SHORT, pool=1000, likeness=likeness, **changes)
-        for likeness in (0.0, 0.5, 0.85, 1.0)
-        for method, changes in (("multiview", {}), ("multiview", {"positives": "breast"}), ("simclr", {}))
+        for likeness in (0.0, 0.85, 1.0)
+        for method, changes in (("multiview", {}), ("simclr", {}))
     ]
     + [
-        encoders.arm(method, budget=SHORT, pool=1000, likeness=0.85, vendors="view")
-        for method in ("multiview", "simclr")
+        encoders.arm("multiview", budget=SHORT, pool=1000, likeness=0.85, **changes)
+        for changes in ({"positives": "breast"}, {"vendors": "view"})
     ],
     seeds=[0],
     tolerance=encoders.TOLERANCE | density.TOLERANCE,
