@@ -8,6 +8,7 @@ import math
 import os
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import torch
@@ -154,6 +155,15 @@ def probe(settings: dict, seed: int) -> dict[str, float]:
         "train_seconds": made["seconds"],
         "images_per_second": made["images_through"] / made["seconds"],
     } | held(model, settings["size"])
+
+
+def cost(settings: dict, seed: int) -> dict[str, float]:
+    """Train an encoder that is not kept, for its speed: runs that take turns can be compared."""
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / f"encoder{sources.SUFFIX}"
+        _train(_asked(settings, seed), path)
+        made = sources.made(path)
+    return {"loss": made["loss"], "images_per_second": made["images_through"] / made["seconds"]}
 
 
 def held(model, size: int) -> dict[str, float]:

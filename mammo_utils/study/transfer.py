@@ -6,6 +6,7 @@ number, so that draws of labelled women are nested in pretrainings.
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -163,6 +164,14 @@ ENCODERS_REPEATED = Study(
     seeds=range(encoders.SEEDS),
     result="encoders",
     tolerance=encoders.TOLERANCE,
+)
+# Speed of each method, in turns.
+COST = Study(
+    "encoders_cost",
+    "mammo_utils.study.encoders:cost",
+    [encoders.arm(method, budget=6400) for method in WAYS],
+    seeds=range(3),
+    tolerance={"loss": 1.0, "images_per_second": math.inf},
 )
 DECISIVE = Study(
     "sources_decisive",

@@ -95,6 +95,15 @@ def test_a_pretraining_starts_from_the_one_on_fractals_where_it_says_so(monkeypa
         encoders.start_of({"start": "cats"}, 0)
 
 
+def test_a_cost_is_that_of_the_very_pretraining_and_nothing_is_kept(tmp_path):
+    settings = encoders.arm("fractal", classes=8, instances=2, **TINY)
+    found = encoders.cost(settings, 1)
+    assert not list(tmp_path.rglob("*.safetensors"))
+    made = weights.made(encoders.weights(settings, 1))
+    assert found["loss"] == made["loss"]
+    assert 0 < found["images_per_second"] < float("inf")
+
+
 def test_sources_are_pretrainings_of_this_study_or_none():
     assert transfer.pretraining(encoders.SMALL, "none") is None
     assert transfer.pretraining(encoders.LARGE, "imagenet") is None

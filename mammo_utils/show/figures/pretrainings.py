@@ -102,15 +102,18 @@ def likeness(encoders: pd.DataFrame, metrics: Mapping[str, str]) -> Figure:
     return figure
 
 
-def spent(runs: pd.DataFrame, encoders: pd.DataFrame) -> pd.DataFrame:
+def spent(runs: pd.DataFrame, encoders: pd.DataFrame, speeds: pd.DataFrame) -> pd.DataFrame:
     """Minutes that the sources of ``runs``, of one model and number of labels, take: a row a source.
 
     Columns ``start`` (the pretraining that another one started from), ``pretraining``, ``fine_tuning`` and
-    the mean ``dice``.  What is not in ``encoders``, as ImageNet's, is not known and counts nothing.  Of
-    minutes the least over the seeds is taken, that of the run which other work disturbed least.  ``encoders``
-    as of `sourced`, of the same model.
+    the mean ``dice``.  A pretraining takes its images by the median speed of its method in ``speeds``, rows
+    of ``results/encoders_cost.csv``; of fine-tunings the quickest counts, which other work disturbed least.
+    What is not in ``encoders``, as ImageNet's, is not known and counts nothing.  ``encoders`` as of
+    `sourced`, of the same model.
     """
-    least = encoders.groupby("source")["train_seconds"].min() / 60
+    speed = speeds.groupby("method")["images_per_second"].median()
+    images = encoders.drop_duplicates("source").set_index("source")
+    least = images["budget"] / images["method"].map(speed) / 60
     found = {}
     for name in order(runs["source"]):
         own = runs[runs["source"] == name]

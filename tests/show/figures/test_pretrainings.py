@@ -14,11 +14,11 @@ def encoders():
     """Two seeds of a method from nothing, of fractals and of the method from fractals."""
     rows = [
         {"method": method, "start": start, "seed": seed, "density_r2": 0.1 * seed + 0.2, "vendor": 0.6}
-        | {"identity": 0.3, "train_seconds": seconds + 60 * seed}
-        for method, start, seconds in (
-            ("multiview", "fractal", 1200),
-            ("multiview", "none", 600),
-            ("fractal", "none", 300),
+        | {"identity": 0.3, "budget": budget}
+        for method, start, budget in (
+            ("multiview", "fractal", 120_000),
+            ("multiview", "none", 60_000),
+            ("fractal", "none", 60_000),
         )
         for seed in (1, 0)
     ]
@@ -94,7 +94,7 @@ def test_likeness_joins_the_means_of_each_arm():
     assert not figure.axes[1].get_visible()
 
 
-def test_minutes_are_those_of_the_least_disturbed_run_and_of_the_start(encoders):
+def test_minutes_follow_from_the_median_speed_and_include_the_start(encoders):
     runs = pd.DataFrame(
         {
             "source": ["fractal+multiview", "none", "none", "imagenet"],
@@ -102,7 +102,8 @@ def test_minutes_are_those_of_the_least_disturbed_run_and_of_the_start(encoders)
             "dice": [0.7, 0.5, 0.6, 0.6],
         }
     )
-    found = figures.spent(runs, encoders)
+    speeds = {"method": ["multiview", "fractal"] * 3, "images_per_second": [90, 150, 100, 200, 900, 999]}
+    found = figures.spent(runs, encoders, pd.DataFrame(speeds))
     assert found.index.tolist() == ["none", "imagenet", "fractal+multiview"]
     assert found.loc["fractal+multiview"].tolist() == pytest.approx([5, 20, 1, 0.7])
     assert found.loc["none"].tolist() == pytest.approx([0, 0, 2, 0.55])
