@@ -22,8 +22,8 @@ SOURCES = {
     SMALL: ("none", "fractal", "simclr", "barlow_twins", "masked", "multiview", "fractal+multiview"),
     LARGE: ("none", "fractal", "imagenet", "simclr", "multiview", "imagenet+simclr", "imagenet+multiview"),
 }
-# Sources of the contrasts that decide, which alone have a whole curve over labels, and labelled images (four a
-# woman): those that decide, those of every source, and the others of the curve.
+# Sources of the contrasts that decide, which alone have a whole curve over labels, and labelled images (four
+# a woman): those that decide, those that every source has besides, and the others of the curve.
 DECISIVE_SOURCES = {
     SMALL: ("none", "simclr", "multiview"),
     LARGE: ("imagenet", "imagenet+simclr", "imagenet+multiview"),
