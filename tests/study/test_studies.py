@@ -8,7 +8,8 @@ from mammo_utils.study import architectures, grid, losses, transfer
 from mammo_utils.training.pretraining import RECIPES
 
 TABLES = sorted({grid.find(name).result or name for name in grid.STUDIES})
-NOT_ALONE = {"sources_film"}  # rows that cannot be repeated from a clone alone: they need films
+# Rows that are not repeated: they need films, or minutes of pretraining first.
+NOT_ALONE = {"sources_film", "encoders_likeness"}
 
 
 def table(name):
