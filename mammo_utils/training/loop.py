@@ -17,7 +17,7 @@ from mammo_utils.training import schedules
 from mammo_utils.training.checkpoint import Run, TrainingError
 from mammo_utils.training.devices import launch
 from mammo_utils.training.history import Bar, History
-from mammo_utils.training.strategies import STRATEGIES, Plan
+from mammo_utils.training.strategies import STRATEGIES, Plan, hold
 
 OPTIMIZERS = {
     "adamw": lambda groups, decay: torch.optim.AdamW(groups, weight_decay=decay),
@@ -96,8 +96,13 @@ def fit(
     sign = {"higher": 1, "lower": -1}[choose("direction", better, ("higher", "lower"))]
     choose("schedule", schedule, schedules.SCHEDULES)
     model.to(fabric.device, memory_format=torch.channels_last)
+    rank, cuda = fabric.global_rank, [fabric.device.index] if fabric.device.type == "cuda" else []
     if isinstance(strategy, str):
-        strategy = STRATEGIES[choose("strategy", strategy, STRATEGIES)](model, lr=lr, epochs=epochs)
+        with torch.random.fork_rng(cuda):  # adapters begin with random numbers
+            torch.manual_seed(seed)
+            strategy = STRATEGIES[choose("strategy", strategy, STRATEGIES)](model, lr=lr, epochs=epochs)
+    # Several processes wait for the gradients of whatever can change when they are set up.
+    _thaw(model, [group for epoch in range(epochs) for group in strategy.groups(epoch)])
     make = OPTIMIZERS[choose("optimizer", optimizer, OPTIMIZERS)]
     net, optimiser = fabric.setup(
         torch.compile(model) if compile else model, make(strategy.groups(0), weight_decay)
@@ -112,7 +117,6 @@ def fit(
     run = Run(model, optimiser, fabric, path=resume, settings=settings)
     run.restore()
     bar = Bar(run, total=epochs * steps, done=run.epoch * steps + run.step, shown=progress)
-    rank, cuda = fabric.global_rank, [fabric.device.index] if fabric.device.type == "cuda" else []
     try:
         with torch.random.fork_rng(cuda):
             while run.epoch < epochs and not run.history.ended:
@@ -120,6 +124,7 @@ def fit(
                 values = [sign * value for value in run.history.values]
                 losses, clock = _Losses(run, fabric.device), time.perf_counter()
                 net.train()
+                hold(model, strategy)
                 for batches in _steps(train, run.epoch, accumulate, start=run.step):
                     done = run.epoch * steps + run.step
                     scale = schedules.factor(schedule, done, epochs * steps, warmup=warmup, values=values)
@@ -147,7 +152,7 @@ def fit(
                         clock = time.perf_counter()
                 losses.look()
                 run.seconds += time.perf_counter() - clock
-                run.finish_epoch(steps, lr=rates[0] * scale)
+                run.finish_epoch(steps, lr=max(rates) * scale)
                 if valid is not None and (run.epoch % evaluate_every == 0 or run.epoch == epochs):
                     run.judge(_score(net, metric, valid), sign, patience)
                 if run.epoch == epochs:
