@@ -101,12 +101,10 @@ def fit(
         with torch.random.fork_rng(cuda):  # adapters begin with random numbers
             torch.manual_seed(seed)
             strategy = STRATEGIES[choose("strategy", strategy, STRATEGIES)](model, lr=lr, epochs=epochs)
-    # Several processes wait for the gradients of whatever can change when they are set up.
-    _thaw(model, [group for epoch in range(epochs) for group in strategy.groups(epoch)])
+    _thaw(model, strategy.groups(0))
     make = OPTIMIZERS[choose("optimizer", optimizer, OPTIMIZERS)]
-    net, optimiser = fabric.setup(
-        torch.compile(model) if compile else model, make(strategy.groups(0), weight_decay)
-    )
+    bare = torch.compile(model) if compile else model
+    net, optimiser = fabric.setup(bare, make(strategy.groups(0), weight_decay))
     if fabric.world_size > 1:
         train = train.part(fabric.global_rank, fabric.world_size)
     steps = math.ceil(len(train) / accumulate)  # of an epoch
@@ -120,7 +118,10 @@ def fit(
     try:
         with torch.random.fork_rng(cuda):
             while run.epoch < epochs and not run.history.ended:
-                rates = _thaw(model, strategy.groups(run.epoch))
+                groups = strategy.groups(run.epoch)
+                if _thaw(model, groups):
+                    net = fabric.setup_module(bare)  # several processes wait for what could change then
+                rates = [float(group["lr"]) for group in groups]
                 values = [sign * value for value in run.history.values]
                 losses, clock = _Losses(run, fabric.device), time.perf_counter()
                 net.train()
@@ -174,12 +175,13 @@ def fit(
     return run.history
 
 
-def _thaw(model: nn.Module, groups: list[dict]) -> list[float]:
-    """Let the parameters of groups with a rate change and freeze all others; returns the rates."""
+def _thaw(model: nn.Module, groups: list[dict]) -> bool:
+    """Let the parameters of groups with a rate change and freeze all others; says whether any did not so."""
     moving = {id(p) for group in groups if group["lr"] > 0 for p in group["params"]}
-    for parameter in model.parameters():
-        parameter.requires_grad_(id(parameter) in moving)
-    return [float(group["lr"]) for group in groups]
+    wrong = [p for p in model.parameters() if p.requires_grad != (id(p) in moving)]
+    for parameter in wrong:
+        parameter.requires_grad_(not parameter.requires_grad)
+    return bool(wrong)
 
 
 def _steps(train: Iterable, epoch: int, accumulate: int, *, start: int) -> Iterator[list]:

@@ -2,6 +2,9 @@
 
 import copy
 import math
+import os
+import subprocess
+import sys
 from typing import NamedTuple
 
 import pytest
@@ -295,6 +298,48 @@ def test_a_resumed_run_with_adapters_ends_with_the_same_weights(tmp_path):
     fit(resumed, data, loss, resume=tmp_path / "run.ckpt", **options)
     for name, tensor in whole.state_dict().items():
         assert torch.equal(tensor, resumed.state_dict()[name]), name
+
+
+TWO = """
+import sys
+sys.path.insert(0, {folder!r})
+from test_strategies import QUIET, STRATEGIES, Batch, batches, fit, loss, state, without_batch_norm
+import torch
+
+class Halves(list):
+    def part(self, rank, world):
+        return Halves(Batch(*(x[rank::world] for x in batch)) for batch in self)
+
+found = {{}}
+for name in STRATEGIES:
+    model = without_batch_norm()
+    fit(model, Halves(batches(model)), loss, epochs=3, strategy=name, **QUIET)
+    found[name] = state(model)
+torch.save(found, {path!r})
+"""
+
+
+def without_batch_norm():
+    """Batch norm would see half of a batch in each process."""
+    model = network("classifier")
+    model.stem[1], model.stage1[1] = nn.GroupNorm(1, 4), nn.GroupNorm(2, 4)
+    return model
+
+
+def test_in_two_processes_every_strategy_ends_where_it_does_in_one(tmp_path):
+    script, path = tmp_path / "two.py", tmp_path / "two.pt"
+    script.write_text(TWO.format(folder=os.path.dirname(__file__), path=str(path)))
+    command = ["torch.distributed.run", "--nproc-per-node=2", "--master-port=29513"]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "MAMMO_DEVICE": "cpu", "MAMMO_PRECISION": "32-true"}
+    subprocess.run(
+        [sys.executable, "-m", *command, str(script)], check=True, env=environment, capture_output=True
+    )
+    found = torch.load(path, weights_only=True)
+    for name in STRATEGIES:
+        model = without_batch_norm()
+        fit(model, batches(model), loss, epochs=3, strategy=name, **QUIET)
+        for key, tensor in model.state_dict().items():
+            torch.testing.assert_close(found[name][key], tensor, rtol=1e-4, atol=1e-6, msg=f"{name} {key}")
 
 
 def test_the_table_counts_by_part():
