@@ -11,7 +11,6 @@ Source: Hu 2021, arXiv 2106.09685.
 
 from __future__ import annotations
 
-import json
 import math
 import os
 from collections.abc import Iterable
@@ -124,10 +123,10 @@ def save(model: nn.Module, path: str | Path) -> None:
         for name, one in found.items()
         for part, p in one.named_parameters()
     }
-    alphas = {name: adapter.alpha for name, adapter in found.items()}
+    alpha = next(iter(found.values())).alpha  # `add` gives all the same one
     path = Path(path)
     part = path.with_name(path.name + ".part")
-    save_file(tensors, part, metadata={"alpha": json.dumps(alphas)})
+    save_file(tensors, part, metadata={"alpha": str(alpha)})
     os.replace(part, path)
 
 
@@ -145,8 +144,9 @@ def load(model: nn.Module, path: str | Path) -> None:
     _refuse_adapted(model)
     try:
         with safe_open(path, framework="pt") as file:
-            alphas = json.loads((file.metadata() or {})["alpha"])
-            found = {name: (file.get_tensor(f"{name}.a"), file.get_tensor(f"{name}.b")) for name in alphas}
+            alpha, keys = float((file.metadata() or {})["alpha"]), file.keys()
+            names = dict.fromkeys(key[:-2] for key in keys)
+            found = {name: (file.get_tensor(f"{name}.a"), file.get_tensor(f"{name}.b")) for name in names}
     except (SafetensorError, ValueError, KeyError) as error:
         raise ValueError(f"{path}: not a file of adapters ({error}); lora.save writes one") from None
     layers = _layers(model)
@@ -159,7 +159,7 @@ def load(model: nn.Module, path: str | Path) -> None:
     if wrong:
         raise ValueError(f"{path} belongs to another network:\n  " + "\n  ".join(wrong))
     for name, (a, b) in found.items():
-        adapter = _attach(layers[name], rank=len(a), alpha=alphas[name])
+        adapter = _attach(layers[name], rank=len(a), alpha=alpha)
         adapter.load_state_dict({"a": a, "b": b})
 
 
