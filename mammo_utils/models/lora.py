@@ -94,6 +94,8 @@ def merge(model: nn.Module) -> None:
     """
     for name in adapters(model):
         layer = model.get_submodule(name)
+        # Torch empties the class of the layer, which the layers of a copied model have in common.
+        layer.__class__ = type(type(layer).__name__, type(layer).__bases__, dict(vars(type(layer))))
         parametrize.remove_parametrizations(layer, "weight", leave_parametrized=True)
         layer.weight.requires_grad_(True)
 

@@ -186,8 +186,11 @@ def test_copies_and_the_layout_of_memory_change_nothing():
     stir(twin, seed=7)
     assert not torch.allclose(output(twin), expected, atol=1e-3)
     assert torch.equal(output(model), expected)
+    other = output(twin)
     lora.merge(twin)
     assert lora.adapters(model)
+    assert torch.equal(output(model), expected)
+    torch.testing.assert_close(output(twin), other, rtol=1e-4, atol=1e-5)
 
 
 def test_targets_are_patterns_of_names():
