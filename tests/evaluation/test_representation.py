@@ -223,7 +223,7 @@ def test_what_does_not_fit_the_rows_is_refused(z):
 
 def hsic(one, other):
     """Unbiased: means over all pairs, pairs of pairs and triples of different images."""
-    size = range(len(k))
+    size = range(len(one))
     pairs = np.mean([one[i, j] * other[i, j] for i, j in permutations(size, 2)])
     apart = np.mean([one[i, j] * other[q, r] for i, j, q, r in permutations(size, 4)])
     shared = np.mean([one[i, j] * other[i, q] for i, j, q in permutations(size, 3)])
