@@ -45,13 +45,15 @@ def films() -> cache.ImageCache:
 def fine_tune(settings: dict, seed: int) -> dict[str, float]:
     """Train on ``settings["films"]`` of the films, from ``settings["source"]``, and score all others.
 
-    The seed redraws which films are learnt from, the decoder and the order.  An image is taken for a woman.
+    ``strategy`` and ``lr`` of the settings take the place of the fixed ones.  The seed redraws which films
+    are learnt from, the decoder and the order.  An image is taken for a woman.
     """
     images, fixed = films(), dict(FILM)
     rows = np.random.default_rng(seed).permutation(len(images))
     learnt, unseen = np.sort(rows[: settings["films"]]), np.sort(rows[settings["films"] :])
     # As many images through the network for either number of films.
     fixed["epochs"] = fixed["epochs"] * max(FILMS) // settings["films"]
+    fixed |= {name: settings[name] for name in ("strategy", "lr") if name in settings}
     weights = str(initial(settings["model"], settings["source"], seed))
     chosen = segmenter.Settings(model=settings["model"], weights=weights, seed=seed, **fixed)
     with tempfile.TemporaryDirectory() as folder:
