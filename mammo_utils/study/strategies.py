@@ -57,10 +57,10 @@ def fine_tune(settings: dict, seed: int) -> dict[str, float]:
     """Fine-tune a segmenter from its source with a strategy and score it as `density.segment` does.
 
     Beside these scores: ``trainable`` and ``trainable_encoder``, the share of the parameters of the network
-    and of its encoder that change; ``epochs_95``, when the Dice of the validation women first reached 95 % of
-    its final value; ``cka_PART`` and ``distance_PART``, how far each part has moved (`models.inspect.drift`);
-    and ``dice_shifted`` and ``mae_shifted``, the scores on women of another vendor and site, for the cohort
-    ``train``.  ``gradual`` thaws a part at a time over the first half of the run.
+    and of its encoder that change, adapters included; ``epochs_95``, when the Dice of the validation women
+    first reached 95 % of its final value; ``cka_PART`` and ``distance_PART``, how far each part has moved
+    (`models.inspect.drift`); and for the cohort ``train`` the scores on women of another vendor and site,
+    ``dice_shifted`` and ``mae_shifted``.  ``gradual`` thaws a part at a time over the first half of the run.
     """
     drawn = density.women_of(settings, seed)
     epochs = density.epochs_of(settings["budget"], drawn.rows)
@@ -94,9 +94,12 @@ def fine_tune(settings: dict, seed: int) -> dict[str, float]:
         scores |= {f"{name}_shifted": shifted[name] for name in ("dice", "mae")}
     shown = Batches(drawn.held, drawn.unseen[:DRIFT], target="dense", batch_size=DRIFT)
     moved = drift(before, model, next(iter(shown)).image).unstack()
+    table = trainable(model, plan, epochs - 1)
+    encoder = table.drop(list(NEW))
+    changing = {"trainable": table, "trainable_encoder": encoder}
     return (
         scores
-        | shares(before, trainable(model, plan, epochs - 1)["trainable"])
+        | {name: float(one["trainable"].sum() / one["all"].sum()) for name, one in changing.items()}
         | {f"{name}_{part}": float(value) for (name, part), value in moved.items()}
         | {"epochs_95": float(reached(curve)), "train_seconds": history.seconds}
     )
@@ -119,16 +122,6 @@ def reached(curve: Mapping[int, float]) -> int:
     4
     """
     return next(epoch for epoch, score in curve.items() if score >= SHARE * list(curve.values())[-1])
-
-
-def shares(before, moving) -> dict[str, float]:
-    """Parameters that change, ``moving`` by part, over those of the network ``before`` and of its encoder."""
-    whole = {name: sum(p.numel() for p in part.parameters()) for name, part in before.parts}
-    encoder = [name for name in whole if name not in NEW]
-    return {
-        "trainable": float(moving.sum() / sum(whole.values())),
-        "trainable_encoder": float(moving[encoder].sum() / sum(whole[name] for name in encoder)),
-    }
 
 
 def _scores(model, images, rows, threshold: float) -> dict[str, float]:

@@ -195,14 +195,16 @@ def trainable(model: nn.Module, plan: Plan, epoch: int = 0) -> pd.DataFrame:
     """Numbers of parameters by part of the network, from stem to head.
 
     The index is the name of the part; ``trainable`` are those that change in ``epoch``, ``all`` includes
-    adapters.
+    adapters; ``lr`` is the highest rate in the part, 0 where it is frozen.
     """
-    moving = {id(p) for group in plan.groups(epoch) if group["lr"] > 0 for p in group["params"]}
-    rows = [
-        (name, sum(p.numel() for p in ps if id(p) in moving), sum(p.numel() for p in ps))
-        for name, ps in ((name, list(part.parameters())) for name, part in _parts(model))
-    ]
-    return pd.DataFrame(rows, columns=["part", "trainable", "all"]).set_index("part")
+    rates = {id(p): group["lr"] for group in plan.groups(epoch) for p in group["params"] if group["lr"] > 0}
+    rows = []
+    for name, part in _parts(model):
+        sizes = {id(p): p.numel() for p in part.parameters()}
+        moving = [one for one in sizes if one in rates]
+        lr = max((float(rates[one]) for one in moving), default=0.0)
+        rows.append((name, sum(sizes[one] for one in moving), sum(sizes.values()), lr))
+    return pd.DataFrame(rows, columns=["part", "trainable", "all", "lr"]).set_index("part")
 
 
 def _group(name: str, params: Iterable[nn.Parameter], lr: float) -> dict:

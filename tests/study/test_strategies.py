@@ -53,8 +53,8 @@ def test_a_run_is_scored_and_says_what_changed(few, strategy):
             for size in [m.in_channels // m.groups * math.prod(m.kernel_size)]
         )
         new = whole["decoder"] + whole["head"]
-        assert found["trainable"] == pytest.approx((thin + new) / whole[""])
-        assert found["trainable_encoder"] == pytest.approx(thin / (whole[""] - new))
+        assert found["trainable"] == pytest.approx((thin + new) / (thin + whole[""]))
+        assert found["trainable_encoder"] == pytest.approx(thin / (thin + whole[""] - new))
     else:
         assert found["trainable"] == found["trainable_encoder"] == 1
 

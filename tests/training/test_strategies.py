@@ -346,11 +346,15 @@ def test_the_table_counts_by_part():
     model = network("classifier")
     table = trainable(model, STRATEGIES["bnbitfit"](model, lr=1.0, epochs=1))
     # 1·4·9 + 4 and 8 of the norm; 4·9 + 4 and 8 of the norm; 4·2 + 2
-    assert table.reset_index().to_numpy().tolist() == [["stem", 12, 48], ["stage1", 12, 48], ["head", 10, 10]]
+    expected = [["stem", 12, 48, 1.0], ["stage1", 12, 48, 1.0], ["head", 10, 10, 1.0]]
+    assert table.reset_index().to_numpy().tolist() == expected
     gradual = STRATEGIES["gradual"](model, lr=1.0, epochs=3)
     assert [trainable(model, gradual, epoch)["trainable"].tolist() for epoch in (0, 1, 2)] == [
         [0, 0, 10], [0, 48, 10], [48, 48, 10],
     ]  # fmt: skip
+    assert trainable(model, gradual, 1)["lr"].tolist() == [0, 1, 1]
+    slow = STRATEGIES["layerwise"](model, lr=0.4, epochs=1, decay=2)
+    assert trainable(model, slow)["lr"].tolist() == pytest.approx([0.1, 0.2, 0.4])
     table = trainable(model, STRATEGIES["lora"](model, lr=1.0, epochs=1, rank=2))
     assert table["trainable"].tolist() == [2 * (9 + 4), 2 * (9 + 4), 10]
     assert table["all"].tolist() == [48 + 26, 48 + 26, 10]
