@@ -133,7 +133,8 @@ def drift(before: nn.Module, after: nn.Module, images: Tensor) -> pd.DataFrame:
     first, last = features(before, images), features(after, images)
     rows = {}
     for (name, part), (_, moved) in zip(before.parts, after.parts, strict=True):
-        old, new = (torch.cat([p.detach().flatten() for p in own.parameters()]) for own in (part, moved))
+        old, new = dict(part.named_parameters()), dict(moved.named_parameters())  # merging changes the order
+        old, new = (torch.cat([own[key].detach().flatten() for key in old]) for own in (old, new))
         rows[name] = cka(first[name], last[name]), float((new.to(old) - old).norm() / old.norm())
     return pd.DataFrame(rows, index=["cka", "distance"]).T.rename_axis("part")
 

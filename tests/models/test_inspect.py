@@ -195,9 +195,17 @@ def test_drift_counts_adapters_as_what_they_add():
     before = build("unet/test_efficientnet", size=64)
     after = copy.deepcopy(before)
     lora.add(after, rank=2)
+    assert not inspect.drift(before, after, noise())["distance"].any()
     for adapter in lora.adapters(after).values():
         nn.init.normal_(adapter.b)
-    found = inspect.drift(before, after, noise())
+    found, stem = inspect.drift(before, after, noise()), dict(before.parts)["stem"]
+    added = sum(
+        one.change().square().sum()
+        for name, one in lora.adapters(after).items()
+        if after.get_submodule(name) in set(dict(after.parts)["stem"].modules())
+    )
+    whole = sum(weight.square().sum() for weight in stem.parameters())
+    assert found.loc["stem", "distance"] == pytest.approx(float((added / whole).sqrt().detach()), rel=1e-5)
     assert lora.adapters(after)  # left as they were
     lora.merge(after)
     merged = inspect.drift(before, after, noise())

@@ -209,27 +209,20 @@ def low_rank(weight: np.ndarray, b: np.ndarray, a: np.ndarray, *, scale: float) 
     return figure
 
 
-def converging(curves: Mapping[str, pd.Series], *, share: float = 0.95) -> Figure:
-    """Score over epochs of each strategy; a ring marks the first that is ``share`` of the last one."""
-    figure, axes = new(1, 1, size=(8.5, 3.3))
-    ax = axes[0, 0]
-    for name, style in looks(curves).items():
-        curve = curves[name]
-        ax.plot(curve.index, curve, lw=1.2, ms=4, **style)
-        first = curve.index[curve >= share * curve.iloc[-1]][0]
-        ax.plot(first, curve[first], "o", ms=13, mfc="none", mec=style["color"], zorder=4)
-    ax.set(xlabel="epoch", ylabel="Dice on women not learnt from")
-    ax.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
-    return figure
-
-
-def statistics(panels: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> Figure:
-    """Running means of frozen batch norm before and after a training; ``panels`` {title: (before, after)}."""
-    figure, axes = new(1, len(panels), size=(3.6 * len(panels), 3.4), sharex=True, sharey=True)
-    for ax, (title, (before, after)) in zip(axes.flat, panels.items(), strict=True):
-        ax.axline((0, 0), slope=1, color=GREY, lw=1, ls="dotted", zorder=0)
-        ax.plot(before, after, "o", ms=3.5, color=RED, alpha=0.6, mew=0)
-        ax.set(xlabel="running mean before")
-        heading(ax, title)
-    axes[0, 0].set_ylabel("running mean after")
+def close_up(table: pd.DataFrame, *, mark: str = "") -> Figure:
+    """One network as in `networks`, and beside it the numbers of its parameters by part, on a log scale."""
+    figure, axes = new(1, 2, size=(10.5, 2.7), width_ratios=(1.15, 1))
+    left, right = axes[0]
+    top = table["lr"].max() or 1.0
+    _network(left, table.assign(lr=table["lr"] / top), LogNorm(SLOWEST, 1, clip=True), mark)
+    places = np.arange(len(table))[::-1]
+    right.barh(places, table["all"], color=FROZEN, label="all")
+    right.barh(places, table["trainable"], color=RED, height=0.5, label="may change")
+    for place, (_, own) in zip(places, table.iterrows(), strict=True):
+        right.text(1.2 * own["all"], place, f"{own['trainable']:,.0f}", va="center", fontsize=8, color=INK)
+    right.set(xscale="log", xlim=(30, 8 * table["all"].max()), yticks=places, yticklabels=table.index)
+    right.set_xlabel("parameters (number: those that may change)")
+    right.legend(frameon=False, fontsize=8, loc="lower right")
+    some, whole = table["trainable"].sum(), table["all"].sum()
+    heading(left, f"{some:,.0f} of {whole:,.0f} parameters may change: {100 * some / whole:.3g} %")
     return figure

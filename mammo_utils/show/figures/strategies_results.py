@@ -1,18 +1,21 @@
-"""Figures of notebook 05 about the study of fine-tuning: what each strategy reached, and at what cost.
+"""Figures of notebook 05 about what each strategy reached, live and in the study, and at what cost.
 
 ``runs`` are rows of ``results/strategies.csv``, one a fine-tuning; colours and markers of the strategies are
 those of `figures.strategies`.  Thick bars are 95 % t-intervals over seeds; with few seeds thin bars span the
-runs.  ``nests`` as in `evaluation.seeds.means`: run s started from pretraining s modulo ``nests``.
+runs.  ``nests`` as in `evaluation.seeds.means`: run s started from pretraining s modulo ``nests``; where
+there are several sources, {source: number or None}.
 """
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from mammo_utils.show.figures import new
+from mammo_utils.show.figures import RED, new
 from mammo_utils.show.figures.architecture_results import GREY, bars
 from mammo_utils.show.figures.sources import BAND, called, gains, heading, over
 from mammo_utils.show.figures.strategies import COLOURS, NAMES, looks
@@ -23,7 +26,7 @@ def usual(runs: pd.DataFrame, rank: int) -> pd.DataFrame:
     return runs[runs["rank"].isna() | (runs["rank"] == rank)]
 
 
-def label_efficiency(runs: pd.DataFrame, *, delta: float, nests: int, against: str = "full") -> Figure:
+def label_efficiency(runs: pd.DataFrame, *, delta: float, nests: Mapping, against: str = "full") -> Figure:
     """Dice over labelled images for each strategy and its paired gain on ``against``; a row a source.
 
     Grey is what does not matter, ±``delta``.
@@ -32,7 +35,7 @@ def label_efficiency(runs: pd.DataFrame, *, delta: float, nests: int, against: s
     figure, axes = new(len(starts), 2, size=(10.5, 3.3 * len(starts)))
     for (left, right), ((model, source), own) in zip(axes, starts, strict=True):
         amounts, styles = sorted(own["labels"].unique()), looks(own["strategy"])
-        options = {"by": ["strategy", "labels"], "nests": nests}
+        options = {"by": ["strategy", "labels"], "nests": nests[source]}
         over(left, bars(own, "dice", **options), amounts, styles)
         paired = gains(own, "dice", against=against, arm="strategy")
         over(right, bars(paired, "gain", **options), amounts, styles)
@@ -53,7 +56,7 @@ def _band(ax: Axes, delta: float) -> None:
     ax.axhline(0, color=GREY, lw=1, ls="dotted", zorder=0)
 
 
-def cost(runs: pd.DataFrame, *, nests: int) -> Figure:
+def cost(runs: pd.DataFrame, *, nests: int | None) -> Figure:
     """Dice against the share of the encoder that changes, seconds to train, peak memory and epochs to 95 %.
 
     ``runs`` of one model, source and number of labels.  Of seconds and memory the least over the runs is
@@ -81,15 +84,16 @@ def cost(runs: pd.DataFrame, *, nests: int) -> Figure:
     return figure
 
 
-def ranks(runs: pd.DataFrame, *, nests: int, against: str = "full") -> Figure:
+def ranks(runs: pd.DataFrame, *, nests: Mapping, against: str = "full") -> Figure:
     """Dice of adapters over their rank, and the band of ``against``; a panel a source, a line an amount."""
     starts = list(runs.groupby(["model", "source"], sort=False))
     figure, axes = new(1, len(starts), size=(5.2 * len(starts), 3.3), sharey=True)
     for ax, ((model, source), own) in zip(axes.flat, starts, strict=True):
         for amount, style in zip(sorted(own["labels"].unique()), ("dashed", "solid", "dotted"), strict=False):
             some = own[own["labels"] == amount]
-            thin = bars(some[some["strategy"] == "lora"], "dice", ["rank"], nests=nests).sort_index()
-            whole = bars(some[some["strategy"] == against], "dice", ["strategy"], nests=nests).loc[against]
+            own_nests = {"nests": nests[source]}
+            thin = bars(some[some["strategy"] == "lora"], "dice", ["rank"], **own_nests).sort_index()
+            whole = bars(some[some["strategy"] == against], "dice", ["strategy"], **own_nests).loc[against]
             ax.vlines(thin.index, thin["low"], thin["high"], color=COLOURS["lora"], lw=thin["width"])
             ax.plot(
                 thin.index, thin["estimate"], "o", ls=style, color=COLOURS["lora"], label=f"{amount} labels"
@@ -106,7 +110,7 @@ def ranks(runs: pd.DataFrame, *, nests: int, against: str = "full") -> Figure:
     return figure
 
 
-def domains(runs: pd.DataFrame, *, nests: int) -> Figure:
+def domains(runs: pd.DataFrame, *, nests: int | None) -> Figure:
     """Dice on women of another vendor and site against Dice on women as learnt from; and what is lost.
 
     ``runs`` of one model, source and number of labels.
@@ -189,4 +193,30 @@ def film(table: pd.DataFrame, *, against: str = "full") -> Figure:
         heading(right, "the same splits, in pairs")
     axes[-1, 0].set_xlabel("Dice with the expert")
     axes[-1, 1].set_xlabel(f"Dice minus that of {NAMES[against]}")
+    return figure
+
+
+def converging(curves: Mapping[str, pd.Series], *, share: float = 0.95) -> Figure:
+    """Score over epochs of each strategy; a ring marks the first that is ``share`` of the last one."""
+    figure, axes = new(1, 1, size=(8.5, 3.3))
+    ax = axes[0, 0]
+    for name, style in looks(curves).items():
+        curve = curves[name]
+        ax.plot(curve.index, curve, lw=1.2, ms=4, **style)
+        first = curve.index[curve >= share * curve.iloc[-1]][0]
+        ax.plot(first, curve[first], "o", ms=13, mfc="none", mec=style["color"], zorder=4)
+    ax.set(xlabel="epoch", ylabel="Dice on women not learnt from")
+    ax.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
+    return figure
+
+
+def statistics(panels: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> Figure:
+    """Running means of frozen batch norm before and after a training; ``panels`` {title: (before, after)}."""
+    figure, axes = new(1, len(panels), size=(3.6 * len(panels), 3.4), sharex=True, sharey=True)
+    for ax, (title, (before, after)) in zip(axes.flat, panels.items(), strict=True):
+        ax.axline((0, 0), slope=1, color=GREY, lw=1, ls="dotted", zorder=0)
+        ax.plot(before, after, "o", ms=3.5, color=RED, alpha=0.6, mew=0)
+        ax.set(xlabel="running mean before")
+        heading(ax, title)
+    axes[0, 0].set_ylabel("running mean after")
     return figure

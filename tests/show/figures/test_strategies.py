@@ -112,18 +112,11 @@ def test_the_update_is_the_product_and_the_last_picture_the_sum():
     figures.low_rank(weight, 0 * b, a, scale=1.0)  # before the first step there is nothing to scale by
 
 
-def test_a_ring_marks_the_first_score_near_the_last():
-    curve = pd.Series([0.2, 0.57, 0.5, 0.6], index=[2, 4, 6, 8])
-    ax = figures.converging({"head": curve}).axes[0]
-    line, ring = ax.lines
-    assert list(line.get_xdata()) == [2, 4, 6, 8]
-    assert (ring.get_xdata()[0], ring.get_ydata()[0]) == (4, 0.57)
-    assert figures.converging({"head": curve}, share=0.99).axes[0].lines[1].get_xdata()[0] == 8
-
-
-def test_statistics_are_after_over_before():
-    before = np.array([0.0, 1.0, -2.0])
-    left, right = figures.statistics({"moving": (before, before + 1), "held": (before, before)}).axes
-    assert list(left.lines[1].get_xdata()) == list(before)
-    assert list(left.lines[1].get_ydata()) == list(before + 1)
-    assert list(right.lines[1].get_ydata()) == list(before)
+def test_a_close_up_counts_what_may_change():
+    figure = figures.close_up(table([0, 10, 50, 100, 100], [0, 1, 1, 1, 1]), mark="beside")
+    left, right = figure.axes
+    assert left.get_title() == "260 of 500 parameters may change: 52 %"
+    widths = [bar.get_width() for bar in blocks(right)]
+    assert widths == [100] * 5 + [0, 10, 50, 100, 100]
+    assert [text.get_text() for text in right.get_yticklabels()] == PARTS
+    figures.close_up(table([0] * 5, 0.0))

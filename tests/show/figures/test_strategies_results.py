@@ -11,6 +11,7 @@ from mammo_utils.show.figures.strategies import looks
 
 SMALL, LARGE = "unet/mobilenetv2_050", "unet/tf_mobilenetv2_100"
 STARTS = ((SMALL, "simclr"), (SMALL, "none"), (LARGE, "imagenet"))
+NESTS = {"simclr": 3, "none": None, "imagenet": None}
 
 
 @pytest.fixture
@@ -54,7 +55,7 @@ def test_the_sweep_of_ranks_is_left_out_elsewhere(runs):
 
 def test_label_efficiency_draws_means_and_pairs_of_one_start(runs):
     own = figures.usual(runs, 4)
-    figure = figures.label_efficiency(own, delta=0.02, nests=3)
+    figure = figures.label_efficiency(own, delta=0.02, nests=NESTS)
     axes = dict(zip(own.groupby(["model", "source"], sort=False).groups, range(3), strict=True))
     for (model, source), row in axes.items():
         left, right = figure.axes[2 * row : 2 * row + 2]
@@ -85,7 +86,7 @@ def test_cost_shows_the_least_seconds_and_the_mean_share(one):
 
 def test_ranks_stand_beside_full_fine_tuning(runs):
     own = runs[runs["source"].isin(["simclr", "imagenet"])]
-    figure = figures.ranks(own, nests=3)
+    figure = figures.ranks(own, nests=NESTS)
     assert len(figure.axes) == 2
     for ax, (model, some) in zip(figure.axes, own.groupby("model", sort=False), strict=True):
         assert model in ax.get_title()
@@ -137,3 +138,20 @@ def test_film_is_paired_by_split():
     assert [list(line.get_ydata()) for line in pairs] == [[1, 1, 1]]
     assert pairs[0].get_xdata() == pytest.approx([-0.05] * 3)
     assert "10 films learnt from" in words(figure)
+
+
+def test_a_ring_marks_the_first_score_near_the_last():
+    curve = pd.Series([0.2, 0.57, 0.5, 0.6], index=[2, 4, 6, 8])
+    ax = figures.converging({"head": curve}).axes[0]
+    line, ring = ax.lines
+    assert list(line.get_xdata()) == [2, 4, 6, 8]
+    assert (ring.get_xdata()[0], ring.get_ydata()[0]) == (4, 0.57)
+    assert figures.converging({"head": curve}, share=0.99).axes[0].lines[1].get_xdata()[0] == 8
+
+
+def test_statistics_are_after_over_before():
+    before = np.array([0.0, 1.0, -2.0])
+    left, right = figures.statistics({"moving": (before, before + 1), "held": (before, before)}).axes
+    assert list(left.lines[1].get_xdata()) == list(before)
+    assert list(left.lines[1].get_ydata()) == list(before + 1)
+    assert list(right.lines[1].get_ydata()) == list(before)
