@@ -222,7 +222,7 @@ def close_up(table: pd.DataFrame, *, mark: str = "") -> Figure:
         right.text(1.2 * own["all"], place, f"{own['trainable']:,.0f}", va="center", fontsize=8, color=INK)
     right.set(xscale="log", xlim=(30, 8 * table["all"].max()), yticks=places, yticklabels=table.index)
     right.set_xlabel("parameters (number: those that may change)")
-    right.legend(frameon=False, fontsize=8, loc="lower right")
+    right.legend(frameon=False, fontsize=8, loc="upper right")
     some, whole = table["trainable"].sum(), table["all"].sum()
     heading(left, f"{some:,.0f} of {whole:,.0f} parameters may change: {100 * some / whole:.3g} %")
     return figure
