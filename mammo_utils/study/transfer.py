@@ -115,7 +115,7 @@ def _settings(repeated: bool) -> list[dict]:
 
 def _arms(sources: dict, *labels: int) -> list[dict]:
     return [
-        arm(source, model=model, labels=amount, lr=RATES[model])
+        arm(source, model=model, labels=amount, lr=RATES[model, source])
         for model, names in sources.items()
         for amount in labels
         for source in names
@@ -140,9 +140,10 @@ TUNING = Study(
     tolerance=density.TOLERANCE,
 )
 # Learning rates of fine-tuning: of the sources that decide the best of as many trials, for each network on
-# two draws of labelled women.  The other sources take the rate that was best for each of these.
-RATE_TRIALS = {SMALL: (*density.TRIALS, 1e-1), LARGE: (3e-3, 1e-2, 3e-2)}
-RATES = {SMALL: 3e-2, LARGE: 1e-2}
+# two draws of labelled women.  The other sources take the rate of the reference.
+RATE_TRIALS = {SMALL: (*density.TRIALS, 1e-1), LARGE: (3e-4, *density.TRIALS)}
+RATES = {(model, source): rate for model, rate in ((SMALL, 3e-2), (LARGE, 1e-2)) for source in SOURCES[model]}
+RATES[LARGE, "imagenet+multiview"] = 1e-3
 RATES_TUNING = Study(
     "sources_rates",
     RUN,

@@ -76,6 +76,6 @@ STUDY = Study(
     "sources_film",
     RUN,
     [{"source": source, "model": SMALL, "films": number} for number in FILMS for source in SOURCES[SMALL]],
-    seeds=range(6),
+    seeds=range(4),
     tolerance={"dice": 0.1, "mae": 8.0, "bias": 8.0},
 )
