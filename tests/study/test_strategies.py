@@ -3,6 +3,7 @@
 import collections
 import math
 
+import numpy as np
 import pytest
 import torch
 
@@ -142,19 +143,23 @@ def test_film_learns_with_the_strategy_and_rate_of_its_arm(monkeypatch):
     class Enough(Exception):
         pass
 
-    def learn(images, settings, folder, *, rows):
-        seen.append(settings)
+    class Films(list):
+        images = np.zeros((15, 64, 48), np.uint16)
+
+    def learn(model, images, rows, **options):
+        seen.append(options)
         raise Enough
 
-    monkeypatch.setattr(transfer_film, "films", lambda: range(15))
+    monkeypatch.setattr(transfer_film, "films", lambda: Films(range(15)))
     monkeypatch.setattr(transfer_film, "initial", lambda model, source, seed: "none")
-    monkeypatch.setattr(transfer_film.segmenter, "learn", learn)
+    monkeypatch.setattr(transfer_film.density, "learn", learn)
     for settings in (strategies.FILM.settings[1], transfer_film.STUDY.settings[0]):
         with pytest.raises(Enough):
             transfer_film.fine_tune(settings, 0)
-    assert (seen[0].strategy, seen[0].lr) == ("layerwise", 3e-3)
-    assert (seen[1].strategy, seen[1].lr) == ("full", 3e-3)
-    assert seen[0].epochs == seen[1].epochs
+    assert (seen[0]["strategy"], seen[0]["lr"]) == ("layerwise", strategies.FILM.settings[1]["lr"])
+    assert "strategy" not in seen[1]
+    assert seen[1]["lr"] == transfer_film.CHOSEN["lr"]
+    assert seen[0]["budget"] == seen[1]["budget"]
 
 
 @pytest.mark.parametrize("name", STUDIES)
