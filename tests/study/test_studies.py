@@ -8,6 +8,8 @@ from mammo_utils.study import architectures, grid, losses, transfer
 from mammo_utils.training.pretraining import RECIPES
 
 TABLES = sorted({grid.find(name).result or name for name in grid.STUDIES})
+# Rows that cannot be repeated from a clone alone: they need films, or every one of them a long pretraining.
+NOT_ALONE = {"sources_film", "encoders_likeness"}
 
 
 def table(name):
@@ -41,6 +43,18 @@ def test_every_pretraining_has_the_recipe_with_the_best_overlap_of_as_many_trial
         assert {name: None if pd.isna(trial[name]) else trial[name] for name in used} == used, source
 
 
+def test_sources_are_fine_tuned_at_the_rate_with_the_best_mean_overlap_of_as_many_trials():
+    trials = table("sources_rates")
+    assert set(trials["cohort"]) == {"develop"}
+    for model, names in transfer.DECISIVE_SOURCES.items():
+        own = trials[trials["model"] == model]
+        assert own.groupby(["source", "lr"])["seed"].nunique().eq(2).all()
+        means = own.pivot_table(index="source", columns="lr", values="dice_a")
+        assert set(means.index) == set(names)
+        assert list(means.columns) == sorted(transfer.RATE_TRIALS[model])
+        assert means.idxmax(axis=1).to_dict() == {name: transfer.RATES[model, name] for name in names}
+
+
 @pytest.mark.parametrize("name", TABLES)
 def test_a_table_is_of_this_phantom_and_of_committed_code(name):
     rows = table(name)
@@ -49,7 +63,7 @@ def test_a_table_is_of_this_phantom_and_of_committed_code(name):
 
 
 def test_both_arms_of_a_decisive_contrast_have_the_same_ten_seeds():
-    for study in (losses.DECISIVE, architectures.DECISIVE):
+    for study in (losses.DECISIVE, architectures.DECISIVE, transfer.DECISIVE):
         rows = table(study.result)
         for settings in study.settings:
             own = rows.copy()
@@ -59,10 +73,13 @@ def test_both_arms_of_a_decisive_contrast_have_the_same_ten_seeds():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", TABLES)
+@pytest.mark.parametrize("name", sorted(set(TABLES) - NOT_ALONE))
 def test_the_cheapest_row_of_a_table_can_be_repeated(name):
     # The phantom women are prepared in the cache folder once, which takes minutes.
     rows = table(name)
+    start = rows.get("source", rows.get("method"))
+    if start is not None and (start == "none").any():  # the others may need a pretraining of their own
+        rows = rows[(start == "none") & (rows["model"] == transfer.SMALL)]
     studies = [study for study in map(grid.find, grid.STUDIES) if (study.result or study.name) == name]
     tried = []
     for number in rows["seconds"].sort_values().index:
@@ -77,7 +94,19 @@ def test_the_cheapest_row_of_a_table_can_be_repeated(name):
     pytest.fail("\n".join(tried))
 
 
+@pytest.mark.slow
+def test_a_shipped_encoder_gives_the_row_of_its_source():
+    rows = table("sources")
+    own = rows[(rows["source"] == "multiview") & (rows["model"] == transfer.SMALL) & (rows["seed"] == 0)]
+    (row,) = own.index[own["labels"] == transfer.DECISIVE_LABELS]
+    both = grid.again(transfer.STUDY, int(row))
+    assert both["agrees"].all(), str(both)
+
+
 def test_metrics_that_decide_have_a_tolerance():
+    decide = [{"dice", "mae"}, {"density_r2", "vendor", "identity"}, {"loss", "images_per_second"}]
     for study in map(grid.find, grid.STUDIES):
         assert pd.Series(study.tolerance).gt(0).all()
-        assert {"dice", "mae"} <= set(study.tolerance), study.name
+        assert study.name == "encoders_cost" or any(some <= set(study.tolerance) for some in decide), (
+            study.name
+        )

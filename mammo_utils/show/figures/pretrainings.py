@@ -88,7 +88,8 @@ def likeness(encoders: pd.DataFrame, metrics: Mapping[str, str]) -> Figure:
     for ax, (column, label) in zip(axes.flat, metrics.items(), strict=False):
         arms = encoders.groupby(["method", "positives", "vendors"])
         for (method, positives, vendors), own in sorted(arms, key=lambda arm: arm[0], reverse=True):
-            mean, marker = own.groupby("likeness")[column].mean(), "o" if vendors == "woman" else "X"
+            mean = own.groupby("likeness")[column].mean()
+            marker = "X" if vendors == "view" else "D" if positives == "breast" else "o"
             name = NAMES[method] + ", one breast" * (positives == "breast")
             name += ", styles by view" * (vendors == "view")
             style = {"color": COLOURS[method], "ls": "dashed" if positives == "breast" else "solid"}
