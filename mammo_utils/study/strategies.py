@@ -1,9 +1,11 @@
 """The studies of fine-tuning: the same pretrained segmenter, of which more or less may change.
 
-``strategies_decisive`` holds the contrasts that decide, ``strategies`` all strategies and first weights, and
-``strategies_ranks`` sweeps the rank of the adapters; all three fill one table.  Rates were chosen in
-``strategies_tuning`` by the highest Dice with reader A, of as many trials for each model and strategy.
-Random weights are a control: what is frozen there has learnt nothing.
+All of them fine-tune one network, the only one for which there are weights of every source.
+``strategies_decisive`` holds the contrasts that decide, ``strategies`` the other strategies and first
+weights, and ``strategies_ranks`` sweeps the rank of the adapters; all three fill one table.  Rates were
+chosen in ``strategies_tuning`` by the highest Dice with reader A, mean of two draws, of as many trials for each
+strategy and each of the ``TUNED`` sources.  Random weights are a control: what is frozen there has learnt
+nothing.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ from mammo_utils.models.inspect import drift
 from mammo_utils.models.lora import NEW
 from mammo_utils.models.segmentation import build
 from mammo_utils.study import density, phantoms, transfer, transfer_film
-from mammo_utils.study.encoders import LARGE, SMALL
+from mammo_utils.study.encoders import LARGE
 from mammo_utils.study.film import FILM as FIXED
 from mammo_utils.study.grid import Study
 from mammo_utils.training import tasks
@@ -27,11 +29,12 @@ from mammo_utils.training.strategies import STRATEGIES, trainable
 
 RUN = "mammo_utils.study.strategies:fine_tune"
 DECIDING = ("full", "layerwise", "head", "bnbitfit", "lora")
-PRETRAINED = {SMALL: "simclr", LARGE: "imagenet"}  # what the contrasts that decide start from
-SOURCES = {SMALL: ("none", "fractal", "simclr"), LARGE: ("imagenet",)}
-LABELS = (16, 64)
-RANK, RANKS = 4, (1, 2, 8, 16)  # of the adapters, and those swept beside it
-TRIALS = (*density.TRIALS, 1e-1)  # a strategy that changes little may need larger steps
+DECISIVE_SOURCE, DECISIVE_LABELS, FEW_LABELS = "imagenet", 64, 16
+# Sources with rates of their own, and the strategies that are tried from them.
+TUNED = {"imagenet": tuple(STRATEGIES), "imagenet+multiview": DECIDING}
+CONTROLS, CONTROLLED = ("none", "fractal"), ("full", "head", "lora")
+RANK, RANKS = 4, (1, 16)  # of the adapters, and those swept beside it
+TRIALS = density.TRIALS
 LOOKS = 32  # times that a run is looked at on its way
 DRIFT = 64  # images that show how far features have moved
 SHARE = 0.95  # of the final Dice, by which convergence is told
@@ -40,8 +43,8 @@ SHARE = 0.95  # of the final Dice, by which convergence is told
 def arm(
     strategy: str,
     *,
-    source: str,
-    model: str = SMALL,
+    source: str = DECISIVE_SOURCE,
+    model: str = LARGE,
     labels: int,
     lr: float,
     rank: int = RANK,
@@ -129,19 +132,7 @@ def _scores(model, images, rows, threshold: float) -> dict[str, float]:
     return density.scored(tasks.predict(model, batches, precision="auto"), images, threshold)
 
 
-def _arms(names, sources: Mapping, labels: tuple = LABELS, **changes) -> list[dict]:
-    """Arms of every strategy in ``names``, source of a model and number of labels, at their own rates."""
-    return [
-        arm(name, source=source, model=model, labels=amount, lr=RATES[model, name], **changes)
-        for model, own in sources.items()
-        for amount in labels
-        for source in own
-        for name in names
-    ]
-
-
-DECISIVE_SOURCES = {model: (source,) for model, source in PRETRAINED.items()}
-PARTS = ("stem", "stage1", "stage2", "stage3", "stage4", *NEW)  # of both models
+PARTS = ("stem", "stage1", "stage2", "stage3", "stage4", *NEW)
 TOLERANCE = density.TOLERANCE | {
     **{f"{name}_{part}": 0.2 for name in ("cka", "distance") for part in PARTS},
     "dice_shifted": 0.05,
@@ -152,30 +143,47 @@ TUNING = Study(
     "strategies_tuning",
     RUN,
     [
-        arm(name, source=source, model=model, labels=64, lr=lr, cohort="develop")
-        for model, source in PRETRAINED.items()
-        for name in STRATEGIES
+        arm(name, source=source, labels=DECISIVE_LABELS, lr=lr, cohort="develop")
+        for source, names in TUNED.items()
+        for name in names
         for lr in TRIALS
     ],
-    seeds=[0],
+    seeds=range(2),
     order="settings",
     tolerance=TOLERANCE,
 )
 # Learning rates, each the best of as many trials.
-RATES = {(model, name): 1e-2 for model in PRETRAINED for name in STRATEGIES}
+RATES = {(source, name): 1e-2 for source, names in TUNED.items() for name in names}
+
+
+def _arms(source: str, names, labels: int = DECISIVE_LABELS, **changes) -> list[dict]:
+    """Arms of the strategies in ``names`` at their rates; a control's are those of the source that decides."""
+    tuned = source if source in TUNED else DECISIVE_SOURCE
+    return [arm(name, source=source, labels=labels, lr=RATES[tuned, name], **changes) for name in names]
+
+
 DECISIVE = Study(
     "strategies_decisive",
     RUN,
-    _arms(DECIDING, DECISIVE_SOURCES),
+    _arms(DECISIVE_SOURCE, DECIDING),
     seeds=range(10),
     result="strategies",
     tolerance=TOLERANCE,
 )
-STUDY = Study("strategies", RUN, _arms(STRATEGIES, SOURCES), seeds=range(3), tolerance=TOLERANCE)
+STUDY = Study(
+    "strategies",
+    RUN,
+    _arms(DECISIVE_SOURCE, STRATEGIES)
+    + _arms(DECISIVE_SOURCE, DECIDING, FEW_LABELS)
+    + [one for source, names in TUNED.items() if source != DECISIVE_SOURCE for one in _arms(source, names)]
+    + [one for source in CONTROLS for one in _arms(source, CONTROLLED)],
+    seeds=range(3),
+    tolerance=TOLERANCE,
+)
 SWEEP = Study(
     "strategies_ranks",
     RUN,
-    [one for rank in RANKS for one in _arms(["lora"], DECISIVE_SOURCES, rank=rank)],
+    [one for rank in RANKS for one in _arms(DECISIVE_SOURCE, ["lora"], rank=rank)],
     seeds=range(3),
     result="strategies",
     tolerance=TOLERANCE,
@@ -185,11 +193,10 @@ FILM = Study(
     "strategies_film",
     transfer_film.RUN,
     [
-        {"source": PRETRAINED[SMALL], "strategy": name, "model": SMALL, "films": number}
-        | {"lr": round(FIXED["lr"] / 1e-2 * RATES[SMALL, name], 6)}
-        for number in transfer_film.FILMS
-        for name in STRATEGIES
+        {"source": DECISIVE_SOURCE, "strategy": name, "model": LARGE, "films": 10}
+        | {"lr": round(FIXED["lr"] / 1e-2 * RATES[DECISIVE_SOURCE, name], 6)}
+        for name in ("full", "lp_ft", "head", "lora")
     ],
-    seeds=range(10),
+    seeds=range(4),
     tolerance=transfer_film.STUDY.tolerance,
 )
