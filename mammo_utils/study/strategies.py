@@ -3,9 +3,9 @@
 All of them fine-tune one network, the only one for which there are weights of every source.
 ``strategies_decisive`` holds the contrasts that decide, ``strategies`` the other strategies and first
 weights, and ``strategies_ranks`` sweeps the rank of the adapters; all three fill one table.  Rates were
-chosen in ``strategies_tuning`` by the highest Dice with reader A, mean of two draws, of as many trials for each
-strategy and each of the ``TUNED`` sources.  Random weights are a control: what is frozen there has learnt
-nothing.
+chosen in ``strategies_tuning`` by the highest Dice with reader A, mean of two draws, of as many trials for
+each strategy and each of the ``TUNED`` sources.  Random weights are a control: what is frozen there has
+learnt nothing.
 """
 
 from __future__ import annotations
@@ -157,7 +157,7 @@ RATES = {(source, name): 1e-2 for source, names in TUNED.items() for name in nam
 
 
 def _arms(source: str, names, labels: int = DECISIVE_LABELS, **changes) -> list[dict]:
-    """Arms of the strategies in ``names`` at their rates; a control's are those of the source that decides."""
+    """Arms of the strategies in ``names`` at their rates, of a control at those of the deciding source."""
     tuned = source if source in TUNED else DECISIVE_SOURCE
     return [arm(name, source=source, labels=labels, lr=RATES[tuned, name], **changes) for name in names]
 
