@@ -114,7 +114,7 @@ def spent(runs: pd.DataFrame, encoders: pd.DataFrame, speeds: pd.DataFrame) -> p
     """
     speed = speeds.groupby("method")["images_per_second"].median()
     images = encoders.drop_duplicates("source").set_index("source")
-    least = images["budget"] / images["method"].map(speed) / 60
+    least = (images["budget"] / images["method"].map(speed) / 60).dropna()
     found = {}
     for name in order(runs["source"]):
         own = runs[runs["source"] == name]

@@ -84,7 +84,7 @@ def kinship(found: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
 def neighbours(images, found: pd.DataFrame, rows: Sequence[int]) -> Figure:
     """The images ``rows`` at the left and beside each the nearest one of another breast for each source."""
     table, percent = images.table, images.table["percent_density"].to_numpy(float)
-    figure, axes = new(len(rows), 1 + found.shape[1], size=(10.5, 1.95 * len(rows) + 0.4))
+    figure, axes = new(len(rows), 1 + found.shape[1], size=(9.2, 1.72 * len(rows) + 0.4))
     for line, row in zip(axes, rows, strict=True):
         image(line[0], images.images[row] / 65535)
         line[0].set_ylabel(f"{percent[row]:.0f} % dense", fontsize=8)

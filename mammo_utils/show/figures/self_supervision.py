@@ -90,7 +90,7 @@ def _version(ax: Axes, made: Versions, number: int, *, name: str = "") -> None:
 
 def changes(view: View, kinds: Mapping[str, Ranges], *, count: int = 7, seed: int = 1) -> Figure:
     """The image and ``count`` of its versions for each kind of change, with the density that is left."""
-    figure, axes = new(len(kinds), count + 1, size=(10, 1.72 * len(kinds)))
+    figure, axes = new(len(kinds), count + 1, size=(8.6, 1.5 * len(kinds)))
     for row, (name, ranges) in zip(axes, kinds.items(), strict=True):
         made = versions(view, ranges, count, seed=seed)
         _version(row[0], prepared(view), 0, name="original ")

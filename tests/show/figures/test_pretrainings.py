@@ -103,7 +103,8 @@ def test_minutes_follow_from_the_median_speed_and_include_the_start(encoders):
         }
     )
     speeds = {"method": ["multiview", "fractal"] * 3, "images_per_second": [90, 150, 100, 200, 900, 999]}
-    found = figures.spent(runs, encoders, pd.DataFrame(speeds))
+    untrained = pd.DataFrame({"source": ["none"], "method": ["none"], "budget": [np.nan]})
+    found = figures.spent(runs, pd.concat([encoders, untrained]), pd.DataFrame(speeds))
     assert found.index.tolist() == ["none", "imagenet", "fractal+multiview"]
     assert found.loc["fractal+multiview"].tolist() == pytest.approx([5, 20, 1, 0.7])
     assert found.loc["none"].tolist() == pytest.approx([0, 0, 2, 0.55])

@@ -1,0 +1,61 @@
+"""The encoders that come with the package: made as their card and the study say, and they fit."""
+
+import re
+
+import pytest
+import torch
+
+from mammo_utils import profile
+from mammo_utils.models import weights
+from mammo_utils.models.segmentation import build
+from mammo_utils.study import encoders, grid, transfer
+
+
+def files():
+    return {method: weights.pretrained(method, encoders.SMALL) for method in weights.METHODS}
+
+
+def test_the_card_says_what_the_files_say():
+    card = profile.shipped("weights/README.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `(\S+)` \|(.+)\|$", card, re.MULTILINE)
+    said = {name: [cell.strip() for cell in cells.split("|")] for name, cells in rows}
+    expected = {}
+    for method, path in files().items():
+        made = weights.made(path)
+        images, through = f"{made['learnt_from']:,}", f"{made['images_through']:,}"
+        minutes = f"{made['seconds'] / 60:.0f}"
+        settings = made["settings"]
+        expected[path.name] = [
+            method,
+            images,
+            through,
+            f"{settings['lr']:g}",
+            settings["augment"],
+            minutes,
+        ]
+    assert said == expected
+    there = {file.name for file in profile.shipped("weights").iterdir()} - {"README.md"}
+    assert there == set(expected)
+
+
+@pytest.mark.parametrize("method", weights.METHODS)
+def test_a_shipped_encoder_is_the_first_pretraining_of_the_study(method, tmp_path, monkeypatch):
+    monkeypatch.setenv("MAMMO_CACHE", str(tmp_path))
+    path = encoders.weights(transfer.pretraining(encoders.SMALL, method), 0)
+    assert path == files()[method]
+    made = weights.made(path)
+    assert "dirty" not in made["commit"]
+    table = grid.read("encoders")
+    row = table[(table["method"] == method) & (table["model"] == encoders.SMALL) & (table["start"] == "none")]
+    assert row.loc[row["seed"] == 0, "loss"].item() == pytest.approx(made["loss"], rel=1e-4)
+
+
+def test_shipped_encoders_are_small_load_and_differ():
+    stems = []
+    for method, path in files().items():
+        assert path.stat().st_size < 3e6
+        encoder = build(encoders.SMALL, size=128, weights=method).encoder
+        stems.append(encoder.get_parameter(weights.stem(encoder)).detach())
+        assert all(torch.isfinite(tensor).all() for tensor in encoder.state_dict().values())
+    for number, one in enumerate(stems):
+        assert not any(torch.equal(one, other) for other in stems[number + 1 :])
