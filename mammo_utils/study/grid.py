@@ -35,6 +35,7 @@ STUDIES = {
     "encoders_repeated": "mammo_utils.study.transfer:ENCODERS_REPEATED",
     "encoders": "mammo_utils.study.transfer:ENCODERS",
     "encoders_cost": "mammo_utils.study.transfer:COST",
+    "encoders_likeness": "mammo_utils.study.transfer:LIKENESS",
     "sources_rates": "mammo_utils.study.transfer:RATES_TUNING",
     "sources_decisive": "mammo_utils.study.transfer:DECISIVE",
     "sources": "mammo_utils.study.transfer:STUDY",

@@ -22,13 +22,13 @@ SOURCES = {
     SMALL: ("none", "fractal", "simclr", "barlow_twins", "masked", "multiview", "fractal+multiview"),
     LARGE: ("none", "fractal", "imagenet", "simclr", "multiview", "imagenet+simclr", "imagenet+multiview"),
 }
-# Sources of the contrasts that decide, which alone have a whole curve over labels, and labelled images (four
-# a woman): those that decide, those that every source has besides, and the others of the curve.
+# Sources of the contrasts that decide, and labelled images (four a woman): those that decide, and the others
+# that every source of the small network has.
 DECISIVE_SOURCES = {
     SMALL: ("none", "simclr", "multiview"),
     LARGE: ("imagenet", "imagenet+simclr", "imagenet+multiview"),
 }
-DECISIVE_LABELS, MORE_LABELS, CURVE = 64, 16, (8, 32, 256)
+DECISIVE_LABELS, CURVE = 64, (8, 16, 32, 256)
 # A trial of a pretraining is a shorter one and three fine-tunings with few labels, all on `develop`.
 SHORT, FEW, DRAWS = 32_000, 32, range(3)
 # Images through a network while it is pretrained and fine-tuned: half for the one of double width.
@@ -187,8 +187,7 @@ STUDY = Study(
     "sources",
     RUN,
     _arms(SOURCES, DECISIVE_LABELS)
-    + _arms({SMALL: SOURCES[SMALL]}, MORE_LABELS)
-    + _arms({SMALL: DECISIVE_SOURCES[SMALL]}, *CURVE),
+    + _arms({SMALL: SOURCES[SMALL]}, *CURVE),
     seeds=range(3),
     tolerance=density.TOLERANCE,
 )
