@@ -11,7 +11,7 @@ learnt nothing.
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import torch
 
@@ -28,10 +28,10 @@ from mammo_utils.training import tasks
 from mammo_utils.training.strategies import STRATEGIES, trainable
 
 RUN = "mammo_utils.study.strategies:fine_tune"
-DECIDING = ("full", "layerwise", "head", "bnbitfit", "lora")
-DECISIVE_SOURCE, DECISIVE_LABELS, FEW_LABELS = "imagenet", 64, 16
+DECIDING = ("full", "layerwise", "bnbitfit", "lora")
+DECISIVE_SOURCE, LABELS = "imagenet", (16, 64)
 # Sources with rates of their own, and the strategies that are tried from them.
-TUNED = {"imagenet": tuple(STRATEGIES), "imagenet+multiview": DECIDING}
+TUNED = {"imagenet": tuple(STRATEGIES), "imagenet+multiview": (*DECIDING, "head")}
 CONTROLS, CONTROLLED = ("none", "fractal"), ("full", "head", "lora")
 RANK, RANKS = 4, (1, 16)  # of the adapters, and those swept beside it
 TRIALS = density.TRIALS
@@ -147,7 +147,7 @@ TUNING = Study(
     "strategies_tuning",
     RUN,
     [
-        arm(name, source=source, labels=DECISIVE_LABELS, lr=lr, cohort="develop")
+        arm(name, source=source, labels=max(LABELS), lr=lr, cohort="develop")
         for source, names in TUNED.items()
         for name in names
         for lr in TRIALS
@@ -160,10 +160,14 @@ TUNING = Study(
 RATES = {(source, name): 1e-2 for source, names in TUNED.items() for name in names}
 
 
-def _arms(source: str, names, labels: int = DECISIVE_LABELS, **changes) -> list[dict]:
+def _arms(source: str, names, labels: Iterable[int] = LABELS, **changes) -> list[dict]:
     """Arms of the strategies in ``names`` at their rates, of a control at those of the deciding source."""
     tuned = source if source in TUNED else DECISIVE_SOURCE
-    return [arm(name, source=source, labels=labels, lr=RATES[tuned, name], **changes) for name in names]
+    return [
+        arm(name, source=source, labels=amount, lr=RATES[tuned, name], **changes)
+        for amount in labels
+        for name in names
+    ]
 
 
 DECISIVE = Study(
@@ -177,17 +181,15 @@ DECISIVE = Study(
 STUDY = Study(
     "strategies",
     RUN,
-    _arms(DECISIVE_SOURCE, STRATEGIES)
-    + _arms(DECISIVE_SOURCE, DECIDING, FEW_LABELS)
-    + [one for source, names in TUNED.items() if source != DECISIVE_SOURCE for one in _arms(source, names)]
-    + [one for source in CONTROLS for one in _arms(source, CONTROLLED)],
+    [one for source, names in TUNED.items() for one in _arms(source, names)]
+    + [one for source in CONTROLS for one in _arms(source, CONTROLLED, [max(LABELS)])],
     seeds=range(3),
     tolerance=TOLERANCE,
 )
 SWEEP = Study(
     "strategies_ranks",
     RUN,
-    [one for rank in RANKS for one in _arms(DECISIVE_SOURCE, ["lora"], rank=rank)],
+    [one for rank in RANKS for one in _arms(DECISIVE_SOURCE, ["lora"], [max(LABELS)], rank=rank)],
     seeds=range(3),
     result="strategies",
     tolerance=TOLERANCE,

@@ -23,6 +23,7 @@ def few(tmp_path_factory):
         patch.setenv("MAMMO_CACHE", str(tmp_path_factory.mktemp("cache")))
         for name, number in {"train": 2, "valid": 2, "test": 4}.items():
             patch.setitem(phantoms.WOMEN, name, number)
+        patch.setattr(strategies, "AWAY", 4)
         yield
 
 
@@ -113,7 +114,7 @@ def test_every_strategy_has_as_many_trials_on_women_who_are_not_scored():
     trials = strategies.TUNING.settings
     count = collections.Counter((one["source"], one["strategy"]) for one in trials)
     assert {name for source, name in count if source == "imagenet"} == set(STRATEGIES)
-    assert {name for source, name in count if source != "imagenet"} == set(strategies.DECIDING)
+    assert {name for source, name in count if source != "imagenet"} == {*strategies.DECIDING, "head"}
     assert set(count.values()) == {len(strategies.TRIALS)}
     assert {one["cohort"] for one in trials} == {"develop"}
 
@@ -122,7 +123,7 @@ def test_the_contrasts_that_decide_are_of_pretrained_weights_and_share_their_see
     decisive = strategies.DECISIVE
     assert list(decisive.seeds) == list(range(10))
     arms = [(one["model"], one["source"], one["labels"], one["strategy"]) for one in decisive.settings]
-    assert arms == [(LARGE, "imagenet", 64, name) for name in strategies.DECIDING]
+    assert arms == [(LARGE, "imagenet", amount, name) for amount in (16, 64) for name in strategies.DECIDING]
 
 
 def test_studies_of_one_table_have_no_two_settings_of_one_arm():

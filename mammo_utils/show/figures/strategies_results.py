@@ -150,20 +150,20 @@ def moved(runs: pd.DataFrame) -> dict[str, pd.DataFrame]:
 
 
 def trials(table: pd.DataFrame, *, value: str = "dice_a") -> Figure:
-    """Scores of the trials of each strategy over the learning rate, the highest with a ring; a panel a model.
+    """Mean scores of the trials of each strategy over the learning rate, the highest with a ring.
 
-    ``table``: rows of ``results/strategies_tuning.csv``; ``value``: the column that the choice went by.
+    A panel a source.  ``table``: rows of ``results/strategies_tuning.csv``; ``value``: the column that the
+    choice went by.
     """
-    models = list(table.groupby("model", sort=False))
-    figure, axes = new(1, len(models), size=(5.4 * len(models), 3.4), sharey=True)
-    for ax, (model, some) in zip(axes.flat, models, strict=True):
+    starts = list(table.groupby(["model", "source"], sort=False))
+    figure, axes = new(1, len(starts), size=(5.4 * len(starts), 3.6), sharey=True)
+    for ax, ((model, source), some) in zip(axes.flat, starts, strict=True):
         for name, style in looks(some["strategy"]).items():
-            own = some[some["strategy"] == name].sort_values("lr")
-            ax.plot(own["lr"], own[value], lw=1.2, ms=5, **style)
-            best = own.loc[own[value].idxmax()]
-            ax.plot(best["lr"], best[value], "o", ms=12, mfc="none", mec=style["color"])
+            line = some[some["strategy"] == name].groupby("lr")[value].mean()
+            ax.plot(line.index, line, lw=1.2, ms=5, **style)
+            ax.plot(line.idxmax(), line.max(), "o", ms=12, mfc="none", mec=style["color"])
         ax.set(xscale="log", xlabel="learning rate")
-        heading(ax, model)
+        heading(ax, f"{model}, from {called(source)}")
     axes[0, 0].set_ylabel("Dice with reader A, women of develop")
     figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=8, frameon=False)
     return figure

@@ -117,10 +117,12 @@ def test_moved_is_the_mean_by_part(one):
 
 def test_the_best_trial_has_the_ring():
     table = pd.DataFrame(
-        {"model": SMALL, "strategy": "lora", "lr": [1e-2, 1e-3, 1e-1], "dice_a": [0.6, 0.7, 0.5]}
+        {"model": LARGE, "source": "imagenet", "strategy": "lora"}
+        | {"lr": [1e-2, 1e-3, 1e-1, 1e-2], "dice_a": [0.5, 0.7, 0.5, 0.7]}
     )
     line, ring = figures.trials(table).axes[0].lines
     assert list(line.get_xdata()) == [1e-3, 1e-2, 1e-1]
+    assert list(line.get_ydata()) == pytest.approx([0.7, 0.6, 0.5])  # the mean of two draws
     assert (ring.get_xdata()[0], ring.get_ydata()[0]) == (1e-3, 0.7)
 
 
