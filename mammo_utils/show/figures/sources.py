@@ -170,7 +170,8 @@ def forest(
     ax.set(yticks=list(ticks), yticklabels=ticks.values(), ylim=(line - 0.3, -0.6))
     ax.set_xlabel(f"difference in Dice (grey: within ±{delta:g})")
     for number in range(pretrainings):
-        ax.plot([], [], markers[number], color=BLUE, ms=5, label=f"a run from pretraining {number + 1}")
+        label = f"a run from pretraining {number + 1}" if pretrainings > 1 else "a pair of runs"
+        ax.plot([], [], markers[number], color=BLUE, ms=5, label=label)
     figure.legend(loc="outside lower center", ncols=pretrainings, frameon=False)
     return figure
 

@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 
 from mammo_utils.show.figures import RED, new
 from mammo_utils.show.figures.architecture_results import GREY, bars
-from mammo_utils.show.figures.sources import BAND, called, gains, heading, over
+from mammo_utils.show.figures.sources import BAND, called, gains, heading, order, over
 from mammo_utils.show.figures.strategies import COLOURS, NAMES, looks
 
 
@@ -169,6 +169,36 @@ def trials(table: pd.DataFrame, *, value: str = "dice_a") -> Figure:
     return figure
 
 
+def by_source(runs: pd.DataFrame, *, delta: float, against: str = "full") -> Figure:
+    """Dice minus that of ``against`` in pairs, a panel a source: a point is a seed, a stroke the mean.
+
+    Grey is what does not matter, ±``delta``.
+    """
+    paired = gains(runs, "dice", against=against, arm="strategy")
+    starts, styles = order(paired["source"]), looks(paired["strategy"])
+    figure, axes = new(
+        1, len(starts), size=(2.9 * len(starts), 0.3 * len(styles) + 1.2), sharex=True, sharey=True
+    )
+    for ax, source in zip(axes.flat, starts, strict=True):
+        own = paired[paired["source"] == source]
+        ax.axvspan(-delta, delta, color=BAND, lw=0, zorder=0)
+        ax.axvline(0, color=GREY, lw=1, ls="dotted", zorder=0)
+        _points(ax, own, "gain", styles)
+        heading(ax, called(source))
+    axes[0, 0].set(yticks=range(len(styles)), yticklabels=[NAMES[name] for name in styles])
+    axes[0, 0].set_ylim(len(styles) - 0.4, -0.6)
+    figure.supxlabel(f"Dice minus that of {NAMES[against]}", fontsize=9)
+    return figure
+
+
+def _points(ax: Axes, table: pd.DataFrame, column: str, styles: Mapping[str, dict]) -> None:
+    """A row a strategy that is in ``table``: its runs as points and their mean as a stroke."""
+    for row, (name, style) in enumerate(styles.items()):
+        values = table.loc[table["strategy"] == name, column]
+        ax.plot(values, [row] * len(values), ms=5, alpha=0.75, **style | {"ls": "none"})
+        ax.vlines(values.mean(), row - 0.32, row + 0.32, color=style["color"], lw=2)
+
+
 def film(table: pd.DataFrame, *, against: str = "full") -> Figure:
     """Dice on real film and its difference to ``against`` split by split, a row a number of films.
 
@@ -181,11 +211,8 @@ def film(table: pd.DataFrame, *, against: str = "full") -> Figure:
     for (left, right), number in zip(axes, numbers, strict=True):
         own = table[table["films"] == number]
         paired = gains(own, "dice", against=against, arm="strategy")
-        for row, (name, style) in enumerate(styles.items()):
-            for ax, some, column in ((left, own, "dice"), (right, paired, "gain")):
-                values = some.loc[some["strategy"] == name, column]
-                ax.plot(values, [row] * len(values), ms=5, alpha=0.75, **style | {"ls": "none"})
-                ax.vlines(values.mean(), row - 0.32, row + 0.32, color=style["color"], lw=2)
+        _points(left, own, "dice", styles)
+        _points(right, paired, "gain", styles)
         left.set(yticks=range(len(styles)), yticklabels=[NAMES[name] for name in styles])
         left.set_ylim(len(styles) - 0.4, -0.6)
         right.axvline(0, color=GREY, lw=1, ls="dotted", zorder=0)

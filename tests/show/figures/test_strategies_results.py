@@ -126,6 +126,17 @@ def test_the_best_trial_has_the_ring():
     assert (ring.get_xdata()[0], ring.get_ydata()[0]) == (1e-3, 0.7)
 
 
+def test_each_source_is_compared_with_full_fine_tuning_from_itself(runs):
+    own = figures.usual(runs, 4)
+    figure = figures.by_source(own[own["labels"] == 16], delta=0.02)
+    assert [ax.get_title() for ax in figure.axes] == ["random weights", "SimCLR", "ImageNet"]
+    some = own[(own["labels"] == 16) & (own["source"] == "imagenet")].set_index("seed")
+    head, full = (some.loc[some["strategy"] == name, "dice"] for name in ("head", "full"))
+    row = [label.get_text() for label in figure.axes[0].get_yticklabels()].index("new parts only")
+    (points,) = (line for line in figure.axes[2].lines if list(line.get_ydata()) == [row] * 6)
+    assert sorted(points.get_xdata()) == pytest.approx(sorted(head - full))
+
+
 def test_film_is_paired_by_split():
     rows = [
         {"source": "simclr", "strategy": name, "films": films, "seed": seed, "dice": 0.1 * seed + gain}
