@@ -186,8 +186,7 @@ DECISIVE = Study(
 STUDY = Study(
     "sources",
     RUN,
-    _arms(SOURCES, DECISIVE_LABELS)
-    + _arms({SMALL: SOURCES[SMALL]}, *CURVE),
+    _arms(SOURCES, DECISIVE_LABELS) + _arms({SMALL: SOURCES[SMALL]}, *CURVE),
     seeds=range(3),
     tolerance=density.TOLERANCE,
 )
