@@ -168,6 +168,36 @@ def e04_worth(answer: Callable) -> None:
     function("worth", answer, cases, hint=hint, atol=1e-3)
 
 
+def e05_adapter(answer: Callable) -> None:
+    """Notebook 05: numbers in the adapter of a convolution."""
+    cases = [((32, 48, 1, 1, 4), 320), ((96, 96, 3, 96, 4), 420), ((16, 1, 3, 1, 2), 50)]
+    hint = (
+        "A is rank × inputs of one output, which are channels / groups × kernel × kernel; B is outputs × rank"
+    )
+    function("adapter", answer, cases, hint=hint)
+
+
+def e05_rates(answer: Callable) -> None:
+    """Notebook 05: the rates of layer-wise fine-tuning, from stem to head."""
+    cases = [((3, 0.01, 2.0), [0.0025, 0.005, 0.01]), ((1, 0.3, 2.6), [0.3]), ((4, 1.0, 1.0), [1.0] * 4)]
+    hint = "the last part has the full rate; divide once by the decay for every part that lies above"
+    function("rates", answer, cases, hint=hint)
+
+
+def e05_merged(answer: Callable) -> None:
+    """Notebook 05: an adapter added to the weight of a convolution."""
+    weight = np.arange(8.0).reshape(2, 1, 2, 2)
+    a, b = np.array([[1.0, 0, 0, 2], [0, 1, 0, 0]]), np.array([[1.0, 0], [0, 3]])
+    wanted = weight + np.array([[1, 0, 0, 2], [0, 3, 0, 0]]).reshape(2, 1, 2, 2)
+    cases = [
+        ((weight, a, b, 2.0), wanted),
+        ((weight, a, 0 * b, 2.0), weight),
+        ((weight, a[:1], b[:, :1], 3.0), weight + 3 * np.outer([1, 0], [1, 0, 0, 2]).reshape(2, 1, 2, 2)),
+    ]
+    hint = "b @ a times alpha / rank, in the shape of the weight; the rank is the number of rows of a"
+    function("merged", answer, cases, hint=hint)
+
+
 def e06_tversky(answer: Callable) -> None:
     """Notebook 06: Tversky of probabilities, with one pixel of smoothing."""
     probability, target = np.array([[0.8, 0.4], [0.6, 0.0]]), np.array([[1, 1], [0, 0]])

@@ -1,17 +1,21 @@
-"""What a network costs, and how far one of its output pixels sees."""
+"""What a network costs, how far one of its output pixels sees, and how far it has moved in a training."""
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Mapping
 from contextlib import contextmanager
 
 import numpy as np
+import pandas as pd
 import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from mammo_utils.data.preprocess import width_for
+from mammo_utils.evaluation.representation import cka
+from mammo_utils.models import lora
 
 
 @contextmanager
@@ -90,6 +94,49 @@ def reach(field: np.ndarray, share: float = 0.9) -> float:
     order = np.argsort(distance, kind="stable")
     held = np.cumsum(field.ravel()[order])
     return float(distance[order][np.searchsorted(held, share * held[-1] * (1 - 1e-6))])
+
+
+def features(model: nn.Module, images: Tensor) -> dict[str, np.ndarray]:
+    """What each of the ``parts`` of ``model`` hands on for ``images`` (N, channels, H, W): (N, D) float32.
+
+    D are the channels and places of its last map.  The model is in evaluation mode meanwhile.
+    """
+    found: dict[str, Tensor] = {}
+
+    def keep(name: str):
+        def hook(module: nn.Module, given, out) -> None:
+            if isinstance(out, Tensor):
+                found[name] = out  # the outermost module of a part is the last that comes here
+
+        return hook
+
+    inside = [(name, module) for name, part in model.parts for module in part.modules()]
+    hooks = [module.register_forward_hook(keep(name)) for name, module in inside]
+    try:
+        with mode(model), torch.no_grad():
+            model(images.to(next(model.parameters()).device))
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return {name: found[name].float().flatten(1).cpu().numpy() for name, _ in model.parts}
+
+
+def drift(before: nn.Module, after: nn.Module, images: Tensor) -> pd.DataFrame:
+    """How far each part of a network has moved in a training, from stem to head.
+
+    The index is the name of the part.  ``cka``: how alike its `features` of ``images`` (N, channels, H, W)
+    still are, 1 for unchanged (`evaluation.representation.cka`); it also sees what has moved further down.
+    ``distance``: ‖w − w₀‖ / ‖w₀‖ of its own weights, 0 for unchanged; adapters count as what they add.
+    """
+    after = copy.deepcopy(after)
+    lora.merge(after)
+    first, last = features(before, images), features(after, images)
+    rows = {}
+    for (name, part), (_, moved) in zip(before.parts, after.parts, strict=True):
+        old, new = dict(part.named_parameters()), dict(moved.named_parameters())  # merging changes the order
+        old, new = (torch.cat([own[key].detach().flatten() for key in old]) for own in (old, new))
+        rows[name] = cka(first[name], last[name]), float((new.to(old) - old).norm() / old.norm())
+    return pd.DataFrame(rows, index=["cka", "distance"]).T.rename_axis("part")
 
 
 def latency(

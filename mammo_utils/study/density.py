@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
 
 from mammo_utils import profile
 from mammo_utils.data.batches import Batches
+from mammo_utils.data.cache import ImageCache
 from mammo_utils.evaluation import segmentation as evaluation
 from mammo_utils.evaluation.calibration import expected_calibration_error
 from mammo_utils.models.segmentation import build
@@ -59,6 +61,17 @@ def trials(**changes) -> list[dict]:
     return [arm(**changes, lr=lr, cohort="develop") for lr in TRIALS]
 
 
+class Drawn(NamedTuple):
+    """Caches of a run and the rows that it learns from, is validated on and is scored on."""
+
+    images: ImageCache
+    rows: np.ndarray
+    validated: ImageCache
+    valid: np.ndarray
+    held: ImageCache
+    unseen: np.ndarray
+
+
 def segment(settings: dict, seed: int, *, weights: str | Path = "none") -> dict[str, float]:
     """Train a segmenter and return its scores on women that it has not seen.
 
@@ -89,6 +102,17 @@ def kept(settings: dict) -> Path:
 
 def trained(settings: dict, seed: int, weights: str | Path = "none") -> tuple:
     """The trained model, its history, the images and rows that it is scored on, and a tuned threshold."""
+    drawn = women_of(settings, seed)
+    torch.manual_seed(seed)
+    model = build(settings["model"], size=settings["size"], weights=weights)
+    chosen = {name: settings.get(name) for name in LEARNING}
+    history = learn(model, drawn.images, drawn.rows, seed=seed, **chosen)
+    threshold = tuned(tasks.predict(model, validation(drawn, settings), precision="auto"))
+    return model, history, drawn.held, drawn.unseen, threshold
+
+
+def women_of(settings: dict, seed: int) -> Drawn:
+    """The women of a run; raises as `segment`."""
     size, (labelled, rest) = settings["size"], divmod(settings["labels"], 4)
     if rest or not 1 <= labelled <= DRAW:  # more women would be those of the next seed or of the scores
         raise ValueError(f"labels={settings['labels']}: give four a woman, of up to {DRAW} women")
@@ -101,11 +125,13 @@ def trained(settings: dict, seed: int, weights: str | Path = "none") -> tuple:
         images, validated, held = (women(name, size=size) for name in ("train", "valid", "test"))
         rows, valid = draw(images, DRAW * seed, labelled), draw(validated, VALID * seed, min(VALID, labelled))
         unseen = draw(held, 0, WOMEN["test"])
-    torch.manual_seed(seed)
-    model = build(settings["model"], size=size, weights=weights)
-    history = learn(model, images, rows, seed=seed, **{name: settings.get(name) for name in LEARNING})
-    own = Batches(validated, valid, target=settings["target"], batch_size=64, device=profile.device())
-    return model, history, held, unseen, tuned(tasks.predict(model, own, precision="auto"))
+    return Drawn(images, rows, validated, valid, held, unseen)
+
+
+def validation(drawn: Drawn, settings: dict) -> Batches:
+    """The batches of the women that a run is validated on, with the labels that it learns from."""
+    target, device = settings["target"], profile.device()
+    return Batches(drawn.validated, drawn.valid, target=target, batch_size=64, device=device)
 
 
 def control(images, fit: np.ndarray, rows: np.ndarray, *, budget: int) -> dict[str, float]:
@@ -134,10 +160,12 @@ def learn(
     lr: float,
     seed: int,
     batch_size: int | None = None,
+    **options,
 ):
     """Train ``model`` on ``rows`` of a cache for ``budget`` images; returns the history.
 
-    ``batch_size``: that of the profile by default, and no more than there are rows.
+    ``batch_size``: that of the profile by default, and no more than there are rows.  ``options`` are those of
+    `training.loop.fit`.
     """
     batches = Batches(
         images,
@@ -149,11 +177,14 @@ def learn(
         seed=seed,
         device=profile.device(),
     )
-    options = {} if lam is None else {"lam": lam}
-    epochs = math.ceil(budget / len(rows))
-    return fit(
-        model, batches, tasks.segmentation(loss, **options), epochs=epochs, lr=lr, seed=seed, progress=False
-    )
+    objective = tasks.segmentation(loss, **({} if lam is None else {"lam": lam}))
+    options = {"epochs": epochs_of(budget, rows), "lr": lr, "seed": seed, "progress": False} | options
+    return fit(model, batches, objective, **options)
+
+
+def epochs_of(budget: int, rows) -> int:
+    """Epochs over ``rows`` that put ``budget`` images through a network."""
+    return math.ceil(budget / len(rows))
 
 
 def amounts(found: tasks.Masks, level: float = 0.5) -> np.ndarray:

@@ -17,6 +17,7 @@ from safetensors.torch import save_file
 from mammo_utils import profile
 from mammo_utils.data import catalogs
 from mammo_utils.data.batches import Batches
+from mammo_utils.models import lora
 from mammo_utils.models import weights as sources
 from mammo_utils.models.segmentation import Segmenter, build
 from mammo_utils.study import provenance
@@ -150,6 +151,7 @@ def learn(images, settings: Settings, folder, *, rows, valid=None) -> Segmenter:
         save_every=SAVE_EVERY,
     )
     catalogs.write(history.table, folder / HISTORY)
+    lora.merge(model)  # the file has the names of the network, whatever the strategy
     save(model, folder / WEIGHTS)
     (folder / CHECKPOINT).unlink()
     return model

@@ -50,15 +50,17 @@ def films() -> cache.ImageCache:
 def fine_tune(settings: dict, seed: int) -> dict[str, float]:
     """Train on ``settings["films"]`` of the films, from ``settings["source"]``, and score all others.
 
-    The seed redraws which films are learnt from, the decoder and the order.  An image is taken for a woman.
+    ``strategy`` and ``lr`` of the settings take the place of the fixed ones.  The seed redraws which films
+    are learnt from, the decoder and the order.  An image is taken for a woman.
     """
     images = films()
     rows = np.random.default_rng(seed).permutation(len(images))
     learnt, unseen = np.sort(rows[: settings["films"]]), np.sort(rows[settings["films"] :])
+    chosen = CHOSEN | {name: settings[name] for name in ("strategy", "lr") if name in settings}
     torch.manual_seed(seed)
     weights = initial(settings["model"], settings["source"], seed)
     model = build(settings["model"], size=images.images.shape[1:], weights=weights)
-    density.learn(model, images, learnt, loss="bce_dice", lam=None, budget=BUDGET, seed=seed, **CHOSEN)
+    density.learn(model, images, learnt, loss="bce_dice", lam=None, budget=BUDGET, seed=seed, **chosen)
     held = Batches(images, unseen, target=CHOSEN["target"], batch_size=len(unseen), device=profile.device())
     found = tasks.predict(model, held, precision="auto")
     dense = found.dense >= 0.5

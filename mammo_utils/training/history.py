@@ -15,7 +15,7 @@ class History:
     validation, when it has the last.
 
     Keys of a row: ``epoch`` (1 is the first), ``step`` (changes of the weights so far), ``loss`` (mean over
-    the images of the epoch), ``lr`` (of the first group at its last step), ``seconds`` and ``images`` of
+    the images of the epoch), ``lr`` (the highest, at the last step), ``seconds`` and ``images`` of
     training alone, ``images_per_second``, and where it was validated the names that the metric gives;
     ``metric`` is the one that decides.  ``ended`` says why the run ended.
     """

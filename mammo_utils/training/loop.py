@@ -17,7 +17,7 @@ from mammo_utils.training import schedules
 from mammo_utils.training.checkpoint import Run, TrainingError
 from mammo_utils.training.devices import launch, strided_in_float32
 from mammo_utils.training.history import Bar, History
-from mammo_utils.training.strategies import STRATEGIES, Plan
+from mammo_utils.training.strategies import STRATEGIES, Plan, hold
 
 OPTIMIZERS = {
     "adamw": lambda groups, decay: torch.optim.AdamW(groups, weight_decay=decay),
@@ -96,12 +96,15 @@ def fit(
     sign = {"higher": 1, "lower": -1}[choose("direction", better, ("higher", "lower"))]
     choose("schedule", schedule, schedules.SCHEDULES)
     model.to(fabric.device, memory_format=torch.channels_last)
+    rank, cuda = fabric.global_rank, [fabric.device.index] if fabric.device.type == "cuda" else []
     if isinstance(strategy, str):
-        strategy = STRATEGIES[choose("strategy", strategy, STRATEGIES)](model, lr=lr, epochs=epochs)
+        with torch.random.fork_rng(cuda):  # adapters begin with random numbers
+            torch.manual_seed(seed)
+            strategy = STRATEGIES[choose("strategy", strategy, STRATEGIES)](model, lr=lr, epochs=epochs)
+    _thaw(model, strategy.groups(0))
     make = OPTIMIZERS[choose("optimizer", optimizer, OPTIMIZERS)]
-    net, optimiser = fabric.setup(
-        torch.compile(model) if compile else model, make(strategy.groups(0), weight_decay)
-    )
+    bare = torch.compile(model) if compile else model
+    net, optimiser = fabric.setup(bare, make(strategy.groups(0), weight_decay))
     if fabric.world_size > 1:
         train = train.part(fabric.global_rank, fabric.world_size)
     steps = math.ceil(len(train) / accumulate)  # of an epoch
@@ -112,14 +115,17 @@ def fit(
     run = Run(model, optimiser, fabric, path=resume, settings=settings)
     run.restore()
     bar = Bar(run, total=epochs * steps, done=run.epoch * steps + run.step, shown=progress)
-    rank, cuda = fabric.global_rank, [fabric.device.index] if fabric.device.type == "cuda" else []
     try:
         with torch.random.fork_rng(cuda), strided_in_float32(model, fabric):
             while run.epoch < epochs and not run.history.ended:
-                rates = _thaw(model, strategy.groups(run.epoch))
+                groups = strategy.groups(run.epoch)
+                if _thaw(model, groups):
+                    net = fabric.setup_module(bare)  # several processes wait for what could change then
+                rates = [float(group["lr"]) for group in groups]
                 values = [sign * value for value in run.history.values]
                 losses, clock = _Losses(run, fabric.device), time.perf_counter()
                 net.train()
+                hold(model, strategy)
                 for batches in _steps(train, run.epoch, accumulate, start=run.step):
                     done = run.epoch * steps + run.step
                     scale = schedules.factor(schedule, done, epochs * steps, warmup=warmup, values=values)
@@ -147,7 +153,7 @@ def fit(
                         clock = time.perf_counter()
                 losses.look()
                 run.seconds += time.perf_counter() - clock
-                run.finish_epoch(steps, lr=rates[0] * scale)
+                run.finish_epoch(steps, lr=max(rates) * scale)
                 if valid is not None and (run.epoch % evaluate_every == 0 or run.epoch == epochs):
                     run.judge(_score(net, metric, valid), sign, patience)
                 if run.epoch == epochs:
@@ -169,12 +175,13 @@ def fit(
     return run.history
 
 
-def _thaw(model: nn.Module, groups: list[dict]) -> list[float]:
-    """Let the parameters of groups with a rate change and freeze all others; returns the rates."""
+def _thaw(model: nn.Module, groups: list[dict]) -> bool:
+    """Let the parameters of groups with a rate change and freeze all others; says whether any did not so."""
     moving = {id(p) for group in groups if group["lr"] > 0 for p in group["params"]}
-    for parameter in model.parameters():
-        parameter.requires_grad_(id(parameter) in moving)
-    return [float(group["lr"]) for group in groups]
+    wrong = [p for p in model.parameters() if p.requires_grad != (id(p) in moving)]
+    for parameter in wrong:
+        parameter.requires_grad_(not parameter.requires_grad)
+    return bool(wrong)
 
 
 def _steps(train: Iterable, epoch: int, accumulate: int, *, start: int) -> Iterator[list]:

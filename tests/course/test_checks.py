@@ -5,6 +5,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from mammo_utils.course import answers, checks
 from mammo_utils.evaluation.intervals import paired_t
+from mammo_utils.models import lora
 
 
 def tells_apart(check, right, wrong, capsys):
@@ -180,6 +181,36 @@ def tversky(p, t, alpha, beta):
 
 def soft_density(p, breast):
     return 100 * p[breast].mean()
+
+
+def adapter(outputs, inputs, kernel, groups, rank):
+    layer = torch.nn.Conv2d(inputs, outputs, kernel, groups=groups)
+    lora.add(layer, rank=rank)
+    return sum(p.numel() for one in lora.adapters(layer).values() for p in one.parameters())
+
+
+def rates(parts, lr, decay):
+    return [lr / decay**above for above in range(parts)][::-1]
+
+
+def merged(weight, a, b, alpha, rank=None):
+    return weight + alpha / (rank or len(a)) * (b @ a).reshape(weight.shape)
+
+
+@pytest.mark.parametrize(
+    ("check", "right", "wrong"),
+    [
+        (checks.e05_adapter, adapter, lambda o, i, kernel, groups, rank: rank * (o + i * kernel**2)),
+        (checks.e05_adapter, adapter, lambda o, i, kernel, groups, rank: rank * (o + i // groups * kernel)),
+        (checks.e05_rates, rates, lambda *given: rates(*given)[::-1]),
+        (checks.e05_rates, rates, lambda parts, lr, decay: rates(parts, lr / decay, decay)),
+        (checks.e05_merged, merged, lambda w, a, b, alpha: merged(w, a, b, alpha, rank=1)),
+        (checks.e05_merged, merged, lambda w, a, b, alpha: merged(w, a, b, alpha, rank=len(b))),
+        (checks.e05_merged, merged, lambda w, a, b, alpha: merged(w, a, b, alpha).reshape(len(w), -1)),
+    ],
+)
+def test_checks_of_fine_tuning_tell_right_from_wrong(check, right, wrong, capsys):
+    tells_apart(check, right, wrong, capsys)
 
 
 def each_breast(called, t, breast):

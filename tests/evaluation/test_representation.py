@@ -1,3 +1,5 @@
+from itertools import permutations
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -217,3 +219,62 @@ def test_what_does_not_fit_the_rows_is_refused(z):
             rep.alignment(z, pairs)
     with pytest.raises(ValueError, match="two columns"):
         rep.plane(z[:, :1])
+
+
+def hsic(one, other):
+    """Unbiased: means over all pairs, pairs of pairs and triples of different images."""
+    size = range(len(one))
+    pairs = np.mean([one[i, j] * other[i, j] for i, j in permutations(size, 2)])
+    apart = np.mean([one[i, j] * other[q, r] for i, j, q, r in permutations(size, 4)])
+    shared = np.mean([one[i, j] * other[i, q] for i, j, q in permutations(size, 3)])
+    return pairs + apart - 2 * shared
+
+
+@pytest.mark.parametrize("size", [4, 6, 8])
+def test_cka_is_the_ratio_of_means_over_different_images(size):
+    rng = np.random.default_rng(size)
+    x = rng.normal(size=(size, 5)) + 2
+    y = x[:, :3] ** 2 + rng.normal(size=(size, 3))
+    k, m = x @ x.T, y @ y.T
+    assert rep.cka(x, y) == pytest.approx(hsic(k, m) / np.sqrt(hsic(k, k) * hsic(m, m)))
+    assert rep.cka(y, x) == pytest.approx(rep.cka(x, y))
+
+
+def test_cka_of_many_images_is_the_plain_one():
+    rng = np.random.default_rng(1)
+    x = rng.normal(size=(3000, 4)) * [3, 2, 1, 1]
+    y = np.hstack([x[:, :2], rng.normal(size=(3000, 3))])
+    a, b = x - x.mean(0), y - y.mean(0)
+    plain = (a.T @ b) ** 2 / np.linalg.norm(a.T @ a) / np.linalg.norm(b.T @ b)
+    assert rep.cka(x, y) == pytest.approx(plain.sum(), abs=2e-3)
+
+
+@given(st.integers(0, 2**32 - 1), st.floats(0.01, 100), st.floats(-50, 50))
+@settings(max_examples=25, deadline=None)
+def test_cka_forgives_turning_scaling_and_shifting(seed, scale, shift):
+    rng = np.random.default_rng(seed)
+    x, y = rng.normal(size=(12, 6)), rng.normal(size=(12, 4))
+    turn = np.linalg.qr(rng.normal(size=(6, 6)))[0]
+    assert rep.cka(x, scale * x @ turn + shift) == pytest.approx(1, abs=1e-6)
+    assert rep.cka(scale * x @ turn + shift, y) == pytest.approx(rep.cka(x, y), abs=1e-6)
+    assert rep.cka(x, x * [5, 1, 1, 1, 1, 1]) < 0.99  # a stretch of one direction is a change
+
+
+def test_cka_of_strangers_is_near_zero_however_many_columns():
+    rng = np.random.default_rng(3)
+    x, y = rng.normal(size=(40, 5000)), rng.normal(size=(40, 5000))
+    assert abs(rep.cka(x, y)) < 0.1
+    a, b = x - x.mean(0), y - y.mean(0)
+    plain = np.sum((a @ a.T) * (b @ b.T)) / np.linalg.norm(a @ a.T) / np.linalg.norm(b @ b.T)
+    assert plain > 0.9  # which is why it is not taken
+
+
+def test_cka_says_what_it_cannot_compare(z):
+    with pytest.raises(ValueError, match="four rows or more of the same images, not 60 and 59"):
+        rep.cka(z, z[1:])
+    with pytest.raises(ValueError, match="not 3 and 3"):
+        rep.cka(z[:3], z[:3])
+    with pytest.raises(ValueError, match="all images are alike"):
+        rep.cka(z, np.ones((60, 2)))
+    with pytest.raises(ValueError, match="1 of 60 rows of y"):
+        rep.cka(z, np.where(np.arange(60)[:, None] == 3, np.nan, z))

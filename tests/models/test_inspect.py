@@ -1,11 +1,13 @@
 """Costs against hand counts, receptive fields against the theory, modes left as found."""
 
+import copy
+
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from mammo_utils.models import inspect
+from mammo_utils.models import inspect, lora
 from mammo_utils.models.segmentation import Segmenter, build
 
 
@@ -130,3 +132,83 @@ def test_latency_takes_each_model_in_turn():
     assert seen == [(name, (3, 1, 16, 8), False) for name in "ababab"]
     inspect.latency(models, (16, 8), repeats=1, train=True)
     assert seen[-1] == ("b", (1, 1, 16, 8), True)
+
+
+NAMES = ("unet/test_efficientnet", "nnunet/small", "segformer/small", "upernet/swin_small", "dpt/test_vit")
+
+
+def noise(number=6):
+    return torch.rand(number, 1, 64, 52, generator=torch.Generator().manual_seed(1))
+
+
+@pytest.mark.parametrize("name", [*NAMES, "sam/small", "segformer/mit_b0"])
+def test_features_are_what_the_parts_hand_on(name):
+    torch.manual_seed(0)
+    model = build(name, size=64).train()
+    images = noise(2)
+    found = inspect.features(model, images)
+    assert list(found) == [part for part, _ in model.parts]
+    assert all(one.shape[0] == 2 and one.ndim == 2 for one in found.values())
+    assert model.training
+    assert not any(module._forward_hooks for module in model.modules())
+    logits = model.eval()(images).detach().numpy()
+    head = found["head"].reshape(2, 2, -1)
+    if head.shape[-1] == 64 * 64:  # where the head does not end below the size of the image
+        np.testing.assert_allclose(head.reshape(2, 2, 64, 64)[..., :52], logits, rtol=1e-4, atol=1e-5)
+    # What lies before a part is seen in it, what lies behind is not.
+    later = copy.deepcopy(model)
+    with torch.no_grad():
+        for weight in dict(later.parts)["stage3"].parameters():
+            weight += 0.05 * torch.randn_like(weight)
+    moved = inspect.features(later, images)
+    changed = [part for part in found if not np.array_equal(found[part], moved[part])]
+    assert changed == list(found)[list(found).index("stage3") :]
+
+
+def test_features_of_a_unet_are_the_maps_of_its_encoder():
+    model = build("unet/mobilenetv2_050", size=64).eval()
+    with torch.no_grad():
+        maps = model.encoder((torch.nn.functional.pad(noise(), (0, 12)) - model.mean) / model.std)
+    found = inspect.features(model, noise())
+    for part, wanted in zip(("stem", "stage1", "stage2", "stage3", "stage4"), maps, strict=True):
+        np.testing.assert_allclose(found[part], wanted.flatten(1).numpy(), rtol=1e-4, atol=1e-5)
+
+
+def test_drift_of_a_network_to_itself_and_of_one_part_that_moved():
+    torch.manual_seed(0)
+    before = build("unet/test_efficientnet", size=64)
+    after = copy.deepcopy(before)
+    assert inspect.drift(before, after, noise())["cka"].to_numpy() == pytest.approx(1)
+    assert not inspect.drift(before, after, noise())["distance"].any()
+    with torch.no_grad():
+        for weight in dict(after.parts)["stage2"].parameters():
+            weight *= 1.5
+    found = inspect.drift(before, after, noise())
+    assert found.loc["stage2", "distance"] == pytest.approx(0.5)
+    assert not found["distance"].drop("stage2").any()
+    assert found["cka"][["stem", "stage1"]].to_numpy() == pytest.approx(1)
+    assert (found["cka"][["stage3", "stage4"]] < 0.99999).all()
+
+
+def test_drift_counts_adapters_as_what_they_add():
+    torch.manual_seed(0)
+    before = build("unet/test_efficientnet", size=64)
+    after = copy.deepcopy(before)
+    lora.add(after, rank=2)
+    assert not inspect.drift(before, after, noise())["distance"].any()
+    for adapter in lora.adapters(after).values():
+        nn.init.normal_(adapter.b)
+    found, stem = inspect.drift(before, after, noise()), dict(before.parts)["stem"]
+    added = sum(
+        one.change().square().sum()
+        for name, one in lora.adapters(after).items()
+        if after.get_submodule(name) in set(dict(after.parts)["stem"].modules())
+    )
+    whole = sum(weight.square().sum() for weight in stem.parameters())
+    assert found.loc["stem", "distance"] == pytest.approx(float((added / whole).sqrt().detach()), rel=1e-5)
+    assert lora.adapters(after)  # left as they were
+    lora.merge(after)
+    merged = inspect.drift(before, after, noise())
+    np.testing.assert_allclose(found, merged, rtol=1e-5, atol=1e-6)
+    assert (found["distance"].drop(["decoder", "head"]) > 0).all()
+    assert not found["distance"][["decoder", "head"]].any()

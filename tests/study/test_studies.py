@@ -4,12 +4,12 @@ import pandas as pd
 import pytest
 
 from mammo_utils import profile
-from mammo_utils.study import architectures, grid, losses, transfer
+from mammo_utils.study import architectures, grid, losses, strategies, transfer
 from mammo_utils.training.pretraining import RECIPES
 
 TABLES = sorted({grid.find(name).result or name for name in grid.STUDIES})
-# Rows that are not repeated: they need films, or minutes of pretraining first.
-NOT_ALONE = {"sources_film", "encoders_likeness"}
+# Rows that are not repeated: they need films, ImageNet weights, or minutes of pretraining first.
+NOT_ALONE = {"sources_film", "strategies_film", "strategies_tuning", "encoders_likeness"}
 
 
 def table(name):
@@ -55,6 +55,16 @@ def test_sources_are_fine_tuned_at_the_rate_with_the_best_mean_overlap_of_as_man
         assert means.idxmax(axis=1).to_dict() == {name: transfer.RATES[model, name] for name in names}
 
 
+def test_strategies_have_the_rate_with_the_best_mean_overlap_of_as_many_trials():
+    trials = table("strategies_tuning")
+    assert set(trials["cohort"]) == {"develop"}
+    assert trials.groupby(["source", "strategy", "lr"])["seed"].nunique().eq(2).all()
+    means = trials.pivot_table(index=["source", "strategy"], columns="lr", values="dice_a")
+    assert list(means.columns) == sorted(strategies.TRIALS)
+    assert means.notna().all(axis=None)
+    assert means.idxmax(axis=1).to_dict() == strategies.RATES
+
+
 @pytest.mark.parametrize("name", TABLES)
 def test_a_table_is_of_this_phantom_and_of_committed_code(name):
     rows = table(name)
@@ -63,7 +73,7 @@ def test_a_table_is_of_this_phantom_and_of_committed_code(name):
 
 
 def test_both_arms_of_a_decisive_contrast_have_the_same_ten_seeds():
-    for study in (losses.DECISIVE, architectures.DECISIVE, transfer.DECISIVE):
+    for study in (losses.DECISIVE, architectures.DECISIVE, transfer.DECISIVE, strategies.DECISIVE):
         rows = table(study.result)
         for settings in study.settings:
             own = rows.copy()
@@ -80,7 +90,7 @@ def test_the_cheapest_row_of_a_table_can_be_repeated(name):
     if "pool" in rows:  # thousands of women would have to be made
         rows = rows[rows["pool"].isna() & (rows["model"] == transfer.SMALL)]
     if "source" in rows:  # other sources may need a pretraining
-        rows = rows[(rows["source"] == "none") & (rows["model"] == transfer.SMALL)]
+        rows = rows[rows["source"] == "none"]
     studies = [study for study in map(grid.find, grid.STUDIES) if (study.result or study.name) == name]
     tried = []
     for number in rows["seconds"].sort_values().index:

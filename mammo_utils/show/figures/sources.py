@@ -63,15 +63,15 @@ def look(source: str) -> dict:
     return {"color": COLOURS[last], "marker": MARKERS[first]} | hollow
 
 
-def gains(runs: pd.DataFrame, value: str, *, against: str) -> pd.DataFrame:
+def gains(runs: pd.DataFrame, value: str, *, against: str, arm: str = "source") -> pd.DataFrame:
     """The runs of other sources with the column ``gain``: ``value`` minus that of the source ``against``.
 
     In pairs: of the same model, number of labels or films, and seed; runs without such a partner are left
-    out.
+    out.  With another ``arm``, such as ``strategy``, the source is the same in a pair as well.
     """
-    keys = [name for name in ("model", "labels", "films", "seed") if name in runs]
-    base = runs[runs["source"] == against].set_index(keys)[value].rename("base")
-    both = runs[runs["source"] != against].join(base, on=keys).dropna(subset=[value, "base"])
+    keys = [key for key in ("model", "source", "labels", "films", "seed") if key in runs and key != arm]
+    base = runs[runs[arm] == against].set_index(keys)[value].rename("base")
+    both = runs[runs[arm] != against].join(base, on=keys).dropna(subset=[value, "base"])
     return both.assign(gain=both[value] - both["base"]).drop(columns="base")
 
 
@@ -88,8 +88,9 @@ def label_efficiency(
         own = runs[runs["model"] == model]
         amounts = sorted(own["labels"].unique())
         options = {"by": ["source", "labels"], "nests": pretrainings}
-        _over(left, bars(own, "dice", **options), amounts)
-        _over(right, bars(gains(own, "dice", against=base), "gain", **options), amounts)
+        looks = {name: look(name) | {"label": called(name)} for name in order(own["source"])}
+        over(left, bars(own, "dice", **options), amounts, looks)
+        over(right, bars(gains(own, "dice", against=base), "gain", **options), amounts, looks)
         right.axhspan(-delta, delta, color=BAND, lw=0, zorder=0)
         right.axhline(0, color=GREY, lw=1, ls="dotted", zorder=0)
         left.set(xlabel="labelled images", ylabel="Dice with the truth")
@@ -126,13 +127,17 @@ def rates(table: pd.DataFrame, *, value: str = "dice_a") -> Figure:
     return figure
 
 
-def _over(ax: Axes, table: pd.DataFrame, amounts: list) -> None:
-    names = order(table.index.unique("source"))
+def over(ax: Axes, table: pd.DataFrame, amounts: list, looks: Mapping[str, dict]) -> None:
+    """Draw ``table`` of `bars` by (arm, amount) over ``amounts``, arms in the order and look of ``looks``.
+
+    ``looks`` {arm: options of its line, with a label}; those that are not in the table have no line.
+    """
+    names = [name for name in looks if name in table.index.unique(0)]
     for shift, name in zip(np.linspace(-0.24, 0.24, len(names)), names, strict=True):
-        own, style = table.loc[name].sort_index(), look(name)
+        own, style = table.loc[name].sort_index(), looks[name]
         at = np.searchsorted(amounts, own.index) + shift
         ax.vlines(at, own["low"], own["high"], color=style["color"], lw=own["width"])
-        ax.plot(at, own["estimate"], lw=0.9, ms=6, label=called(name), zorder=3, **style)
+        ax.plot(at, own["estimate"], zorder=3, **{"lw": 0.9, "ms": 6} | style)
     ax.set_xticks(range(len(amounts)), [f"{amount:g}" for amount in amounts])
 
 
@@ -165,7 +170,8 @@ def forest(
     ax.set(yticks=list(ticks), yticklabels=ticks.values(), ylim=(line - 0.3, -0.6))
     ax.set_xlabel(f"difference in Dice (grey: within ±{delta:g})")
     for number in range(pretrainings):
-        ax.plot([], [], markers[number], color=BLUE, ms=5, label=f"a run from pretraining {number + 1}")
+        label = f"a run from pretraining {number + 1}" if pretrainings > 1 else "a pair of runs"
+        ax.plot([], [], markers[number], color=BLUE, ms=5, label=label)
     figure.legend(loc="outside lower center", ncols=pretrainings, frameon=False)
     return figure
 
