@@ -3,9 +3,9 @@
 All of them fine-tune one network, the only one for which there are weights of every source.
 ``strategies_decisive`` holds the contrasts that decide, ``strategies`` the other strategies and first
 weights, and ``strategies_ranks`` sweeps the rank of the adapters; all three fill one table.  Rates were
-chosen in ``strategies_tuning`` by the highest Dice with reader A, mean of two draws, of as many trials for
-each strategy and each of the ``TUNED`` sources.  Random weights are a control: what is frozen there has
-learnt nothing.
+chosen in ``strategies_tuning`` by the highest Dice with reader A, mean of two draws, of the same trials for
+each strategy and each of the ``TUNED`` sources, and of ``BEYOND`` where these did not reach far enough.
+Random weights are a control: what is frozen there has learnt nothing.
 """
 
 from __future__ import annotations
@@ -35,6 +35,14 @@ TUNED = {"imagenet": tuple(STRATEGIES), "imagenet+multiview": (*DECIDING, "head"
 CONTROLS, CONTROLLED = ("none", "fractal"), ("full", "head", "lora")
 RANK, RANKS = 4, (1, 16)  # of the adapters, and those swept beside it
 TRIALS = density.TRIALS
+# Rates tried besides, because the best of TRIALS was the lowest or the highest of them.
+BEYOND = {
+    ("imagenet", "layerwise"): (1e-1,),
+    ("imagenet", "lora"): (1e-1,),
+    ("imagenet", "lp_ft"): (1e-1,),
+    ("imagenet+multiview", "full"): (3e-4,),
+    ("imagenet+multiview", "layerwise"): (1e-1,),
+}
 LOOKS = 16  # times that a run is looked at on its way
 AWAY = 200  # women of another vendor and site
 DRIFT = 64  # images that show how far features have moved
@@ -150,7 +158,7 @@ TUNING = Study(
         arm(name, source=source, labels=max(LABELS), lr=lr, cohort="develop")
         for source, names in TUNED.items()
         for name in names
-        for lr in TRIALS
+        for lr in (*TRIALS, *BEYOND.get((source, name), ()))
     ],
     seeds=range(2),
     order="settings",
