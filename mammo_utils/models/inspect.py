@@ -125,7 +125,8 @@ def drift(before: nn.Module, after: nn.Module, images: Tensor) -> pd.DataFrame:
     """How far each part of a network has moved in a training, from stem to head.
 
     The index is the name of the part.  ``cka``: how alike its `features` of ``images`` (N, channels, H, W)
-    still are, 1 for unchanged (`evaluation.representation.cka`); it also sees what has moved further down.
+    still are, 1 for unchanged (`evaluation.representation.cka`); it also sees what has moved further down,
+    and is NaN where ``after`` has diverged so far that its features tell no image from another.
     ``distance``: ‖w − w₀‖ / ‖w₀‖ of its own weights, 0 for unchanged; adapters count as what they add.
     """
     after = copy.deepcopy(after)
@@ -135,7 +136,9 @@ def drift(before: nn.Module, after: nn.Module, images: Tensor) -> pd.DataFrame:
     for (name, part), (_, moved) in zip(before.parts, after.parts, strict=True):
         old, new = dict(part.named_parameters()), dict(moved.named_parameters())  # merging changes the order
         old, new = (torch.cat([own[key].detach().flatten() for key in old]) for own in (old, new))
-        rows[name] = cka(first[name], last[name]), float((new.to(old) - old).norm() / old.norm())
+        alive = np.isfinite(last[name]).all() and np.ptp(last[name], axis=0).any()
+        alike = cka(first[name], last[name]) if alive else np.nan
+        rows[name] = alike, float((new.to(old) - old).norm() / old.norm())
     return pd.DataFrame(rows, index=["cka", "distance"]).T.rename_axis("part")
 
 

@@ -35,11 +35,10 @@ TUNED = {"imagenet": tuple(STRATEGIES), "imagenet+multiview": (*DECIDING, "head"
 CONTROLS, CONTROLLED = ("none", "fractal"), ("full", "head", "lora")
 RANK, RANKS = 4, (1, 16)  # of the adapters, and those swept beside it
 TRIALS = density.TRIALS
-# Rates tried besides, because the best of TRIALS was the lowest or the highest of them.
+# Rates tried besides, until the best of all was neither the lowest nor the highest.
 BEYOND = {
     ("imagenet", "layerwise"): (1e-1,),
-    ("imagenet", "lora"): (1e-1,),
-    ("imagenet", "lp_ft"): (1e-1,),
+    ("imagenet", "lp_ft"): (1e-1, 3e-1),
     ("imagenet+multiview", "full"): (3e-4,),
     ("imagenet+multiview", "layerwise"): (1e-1,),
 }

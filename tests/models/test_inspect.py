@@ -190,6 +190,18 @@ def test_drift_of_a_network_to_itself_and_of_one_part_that_moved():
     assert (found["cka"][["stage3", "stage4"]] < 0.99999).all()
 
 
+@pytest.mark.parametrize("value", [0.0, torch.nan])
+def test_a_part_that_has_died_is_like_nothing(value):
+    torch.manual_seed(0)
+    before = build("unet/test_efficientnet", size=64)
+    after = copy.deepcopy(before)
+    for weight in dict(after.parts)["stage4"].parameters():
+        nn.init.constant_(weight, value)
+    found = inspect.drift(before, after, noise())["cka"]
+    assert np.isnan(found["stage4"])
+    assert found[["stem", "stage3"]].to_numpy() == pytest.approx(1)
+
+
 def test_drift_counts_adapters_as_what_they_add():
     torch.manual_seed(0)
     before = build("unet/test_efficientnet", size=64)
