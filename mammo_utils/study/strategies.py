@@ -41,6 +41,7 @@ BEYOND = {
     ("imagenet", "lp_ft"): (1e-1, 3e-1),
     ("imagenet+multiview", "full"): (3e-4,),
     ("imagenet+multiview", "layerwise"): (1e-1,),
+    ("imagenet+multiview", "lora"): (1e-1,),
 }
 LOOKS = 16  # times that a run is looked at on its way
 AWAY = 200  # women of another vendor and site
@@ -163,8 +164,21 @@ TUNING = Study(
     order="settings",
     tolerance=TOLERANCE,
 )
-# Learning rates, each the best of as many trials.
-RATES = {(source, name): 1e-2 for source, names in TUNED.items() for name in names}
+RATES = {
+    ("imagenet", "full"): 1e-2,
+    ("imagenet", "layerwise"): 3e-2,
+    ("imagenet", "gradual"): 1e-2,
+    ("imagenet", "head"): 3e-3,
+    ("imagenet", "bnbitfit"): 1e-2,
+    ("imagenet", "lora"): 1e-2,
+    ("imagenet", "lp_ft"): 1e-1,
+    ("imagenet", "l2_sp"): 3e-3,
+    ("imagenet+multiview", "full"): 1e-3,
+    ("imagenet+multiview", "layerwise"): 3e-2,
+    ("imagenet+multiview", "head"): 1e-2,
+    ("imagenet+multiview", "bnbitfit"): 3e-3,
+    ("imagenet+multiview", "lora"): 3e-2,
+}
 
 
 def _arms(source: str, names, labels: Iterable[int] = LABELS, **changes) -> list[dict]:
