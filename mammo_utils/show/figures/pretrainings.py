@@ -68,7 +68,8 @@ def probes(encoders: pd.DataFrame, chance: Mapping[str, float]) -> Figure:
         rows(ax, encoders, column, names)
         if column in chance:
             ax.axvline(chance[column], color=GREY, lw=1, ls="dashed", zorder=0)
-        ax.set_xlim(min(0, 1.1 * encoders[column].min()), 1)
+        values = encoders[column]
+        ax.set_xlim(min(0, 1.1 * values.min()), 1 if values.max() > 0.5 else 1.2 * values.max())
         heading(ax, label)
     return figure
 
