@@ -41,6 +41,7 @@ STUDIES = {
     "sources": "mammo_utils.study.transfer:STUDY",
     "sources_film": "mammo_utils.study.transfer_film:STUDY",
     "strategies_tuning": "mammo_utils.study.strategies:TUNING",
+    "strategies_decisive": "mammo_utils.study.strategies:DECISIVE",
 }
 
 

@@ -9,7 +9,7 @@ from mammo_utils.training.pretraining import RECIPES
 
 TABLES = sorted({grid.find(name).result or name for name in grid.STUDIES})
 # Rows that are not repeated: they need films, ImageNet weights, or minutes of pretraining first.
-NOT_ALONE = {"sources_film", "strategies_tuning", "encoders_likeness"}
+NOT_ALONE = {"sources_film", "strategies_tuning", "strategies", "encoders_likeness"}
 
 
 def table(name):
@@ -77,7 +77,7 @@ def test_a_table_is_of_this_phantom_and_of_committed_code(name):
 
 
 def test_both_arms_of_a_decisive_contrast_have_the_same_ten_seeds():
-    for study in (losses.DECISIVE, architectures.DECISIVE, transfer.DECISIVE):
+    for study in (losses.DECISIVE, architectures.DECISIVE, transfer.DECISIVE, strategies.DECISIVE):
         rows = table(study.result)
         for settings in study.settings:
             own = rows.copy()
