@@ -81,14 +81,14 @@ def fine_tune(settings: dict, seed: int) -> dict[str, float]:
     start = transfer.initial(settings["model"], settings["source"], seed)
     model = build(settings["model"], size=settings["size"], weights=start)
     before, valid, curve = copy.deepcopy(model), density.validation(drawn, settings), {}
-    final = settings["cohort"] == "train"
+    tuning = settings["cohort"] == "develop"
     plan = STRATEGIES[settings["strategy"]](
         model, lr=settings["lr"], epochs=epochs, **options(settings, model, epochs)
     )
 
     def watch(history) -> None:
         epoch = len(history.rows)
-        if final and (epoch % max(1, epochs // LOOKS) == 0 or epoch == epochs):
+        if not tuning and (epoch % max(1, epochs // LOOKS) == 0 or epoch == epochs):
             curve[epoch] = tasks.dice(model, valid)
 
     history = density.learn(
@@ -102,7 +102,7 @@ def fine_tune(settings: dict, seed: int) -> dict[str, float]:
     )
     threshold = density.tuned(tasks.predict(model, valid, precision="auto"))
     scores = _scores(model, drawn.held, drawn.unseen, threshold)
-    if final:
+    if not tuning:
         away = phantoms.women("test", size=settings["size"], count=AWAY, shifted=True)
         shifted = _scores(model, away, phantoms.draw(away, 0), threshold)
         scores |= {f"{name}_shifted": shifted[name] for name in ("dice", "mae")}
