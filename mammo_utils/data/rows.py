@@ -11,11 +11,14 @@ import pandas as pd
 import pydicom
 from PIL import Image
 
-from mammo_utils.data import dicom, display, header, pixels, preprocess, resample
-from mammo_utils.data.catalogs.table import label_of
+from mammo_utils.data import contours, dicom, display, header, pixels, preprocess, resample
+from mammo_utils.data.catalogs.masks import files_of
 
 # A digest of the code that makes a prepared image, taken when it is loaded: files may change under a kernel.
-_FILES = [*(module.__file__ for module in (dicom, display, header, pixels, preprocess, resample)), __file__]
+_FILES = [
+    *(module.__file__ for module in (contours, dicom, display, header, pixels, preprocess, resample)),
+    __file__,
+]
 CODE = hashlib.sha256(b"".join(Path(file).read_bytes() for file in _FILES)).hexdigest()[:16]
 GEOMETRY = ["row_scale", "row_offset", "column_scale", "column_offset", "spacing_mm"]
 
@@ -30,11 +33,12 @@ def job_of(row: dict, named: list[str], size: tuple[int, int]) -> dict:
 
 
 def _stamp(path: str) -> tuple:
+    """Size and time of change of each file."""
     try:
-        found = os.stat(label_of(path)[0])
+        found = [os.stat(file) for file, _ in files_of(path)]
     except OSError:
         return (None, None)
-    return (found.st_size, found.st_mtime_ns)
+    return tuple(value for each in found for value in (each.st_size, each.st_mtime_ns))
 
 
 def prepare(job: dict) -> tuple[dict, dict[str, np.ndarray]]:
@@ -50,8 +54,7 @@ def prepare(job: dict) -> tuple[dict, dict[str, np.ndarray]]:
         masks = {column: _mask(file, stored, found.image.shape) for column, file in job["masks"].items()}
         done = _prepared(found, size, job["laterality"])
     except header.ImageReadError as error:
-        of_mask = error.file in map(str, job["masks"].values())
-        which = f"{Path(error.file).name}: " if of_mask else ""
+        which = "" if str(error.file) == str(path) else f"{Path(error.file).name}: "
         return {"failure": {"reason": which + error.reason, "remedy": error.remedy}}, {}
     except Exception as error:
         error.add_note(f"while preparing {path}")
@@ -92,13 +95,21 @@ def _stored_shape(path) -> tuple[int, int]:
 
 def _mask(path, stored: tuple[int, int], shape: tuple[int, int]) -> np.ndarray:
     """A mask as bool in the frame of the image as read, which may be smaller than it is stored."""
-    file, wanted = label_of(path)
-    with header.naming(path):
-        values = pixels.picture(file)
-        if values.shape != stored:
-            header.fail(
-                f"the mask has {values.shape[0]}×{values.shape[1]} pixels, its image {stored[0]}×{stored[1]}",
-                "take the mask that was drawn on this image",
-            )
-    mask = values > 127 if wanted is None else np.isin(values, wanted)
+    mask = np.zeros(stored, bool)
+    for file, wanted in files_of(path):
+        with header.naming(file):
+            mask |= _drawn(file, wanted, stored)
     return mask if shape == mask.shape else resample.area(mask, shape) >= 0.5
+
+
+def _drawn(file: str, wanted: list[int] | None, stored: tuple[int, int]) -> np.ndarray:
+    if file.endswith(contours.SUFFIX):
+        return contours.mask(file, stored)
+    dicom_mask = header.kind(file) == "DICOM"
+    values = pixels.decode(header.parse(file))[0] if dicom_mask else pixels.picture(file)
+    if values.shape != stored:
+        header.fail(
+            f"the mask has {values.shape[0]}×{values.shape[1]} pixels, its image {stored[0]}×{stored[1]}",
+            "take the mask that was drawn on this image",
+        )
+    return values > 127 if wanted is None else np.isin(values, wanted)

@@ -70,7 +70,9 @@ def cbis_ddsm(root: Path, views: list[View], names: Names) -> list[dict]:
 
     The full image lies in the folder of its view; crop and mask share a folder with the lesion's number.  By
     the tables the crop is 000000.dcm for masses and 000001.dcm for calcifications; in every fourth woman the
-    two files are swapped, as in some real cases, so that a reader must look at their contents.
+    two files are swapped, as in some real cases, so that a reader must look at their contents.  Every fifth
+    woman is in the test set of the masses, the one before her in that of the calcifications, so that a woman
+    with both can be in both parts, as 31 real ones are.
     """
     records = []
     for view in views:
@@ -84,7 +86,8 @@ def cbis_ddsm(root: Path, views: list[View], names: Names) -> list[dict]:
 
 def _cbis_case(root: Path, view: View, number: int, lesion, mask: np.ndarray, names: Names) -> dict:
     seed, patient, _ = names
-    kind, test = "mass" if lesion.is_mass else "calcification", patient % 5 == 4
+    # Masses and calcifications were split apart: some women are in the test set of one only.
+    kind, test = "mass" if lesion.is_mass else "calcification", patient % 5 == 3 + lesion.is_mass
     side = {"L": "LEFT", "R": "RIGHT"}[view.laterality]
     case = f"{kind[:4].title()}-{'Test' if test else 'Training'}_P_{patient:05d}_{side}_{view.view}"
     region = f"{case}_{number}"

@@ -217,7 +217,7 @@ def test_an_empty_or_unreadable_table_is_reported(rsna):
 
 def test_an_unknown_name_lists_the_known_ones(tmp_path):
     with pytest.raises(ValueError, match="phantom, rsna, vindr, density"):
-        catalogs.load("inbreast", tmp_path)
+        catalogs.load("mias", tmp_path)
 
 
 def test_a_listed_image_that_is_absent_is_reported_once_and_left_out(rsna):

@@ -7,7 +7,7 @@ from importlib import import_module
 from mammo_utils.data.catalogs.table import COLUMNS, MASKS, CatalogError, read, write
 from mammo_utils.profile import choose
 
-NAMES = ("phantom", "rsna", "vindr", "density", "folder")
+NAMES = ("phantom", "rsna", "vindr", "density", "inbreast", "cbis_ddsm", "folder")
 
 __all__ = ["COLUMNS", "MASKS", "NAMES", "CatalogError", "load", "read", "write"]
 
@@ -23,8 +23,8 @@ def load(name: str, root, **options):
     everything that is missing from the folder, where the data set is obtained and its licence.  Listed images
     that are not on disk are left out with a warning.
 
-    >>> load("mias", "somewhere")
+    >>> load("mias", "somewhere")  # doctest: +ELLIPSIS
     Traceback (most recent call last):
-    ValueError: unknown data set 'mias'; choose one of: phantom, rsna, vindr, density, folder
+    ValueError: unknown data set 'mias'; choose one of: phantom, rsna, vindr, density, inbreast, ...
     """
     return import_module(f"mammo_utils.data.catalogs.{choose('data set', name, NAMES)}").load(root, **options)

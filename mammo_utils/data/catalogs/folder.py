@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pandas as pd
 
+from mammo_utils.data.catalogs.masks import labelled
 from mammo_utils.data.catalogs.table import (
     COLUMNS,
     MASKS,
     CatalogError,
     Source,
-    labelled,
     read_tables,
     tidy,
 )

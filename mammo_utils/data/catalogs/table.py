@@ -12,9 +12,11 @@ from pathlib import Path
 
 import pandas as pd
 
+from mammo_utils.data.catalogs import masks
+
 # Masks are named after the column: `breast_mask` becomes masks["breast"] in the cache.  The last three exist
-# only where an image was drawn on by several hands, or where the muscle has a mask of its own.  A mask is the
-# path of a file that is set above 127, or that of a label image and the values that are set (`labelled`).
+# only where an image was drawn on by several hands, or where the muscle has a mask of its own.  `masks` says
+# how a mask is named.
 COLUMNS = {
     "dataset": "string",
     "image_id": "string",
@@ -71,27 +73,8 @@ class CatalogError(ValueError):
         )
 
 
-def labelled(path, values) -> str:
-    """How a column of masks names the pixels of the label image ``path`` that have one of ``values``.
-
-    >>> labelled("a.png", [128, 192])
-    'a.png#128,192'
-    """
-    return f"{path}#{','.join(map(str, values))}"
-
-
-def label_of(mask: str) -> tuple[str, list[int] | None]:
-    """The file of a mask and the values that are set in it, None where those above 127 are.
-
-    >>> label_of("a.png#128,192"), label_of("a.png")
-    (('a.png', [128, 192]), ('a.png', None))
-    """
-    found = re.fullmatch(r"(.+)#(\d+(?:,\d+)*)", mask, re.DOTALL)
-    return (found[1], [int(value) for value in found[2].split(",")]) if found else (mask, None)
-
-
 def read_tables(
-    root, source: Source, *, tables: dict[str, list[str]], folders: dict[str, str], empty=()
+    root, source: Source, *, tables: dict[str, list[str]], folders: dict[str, str], empty=(), separator=","
 ) -> dict:
     """Read a data set's tables as text, or raise one error that lists everything that is missing.
 
@@ -106,7 +89,7 @@ def read_tables(
         raise CatalogError(source, root, [f"the folder {root} does not exist"])
     for file, columns in tables.items():
         try:
-            found[file] = pd.read_csv(root / file, dtype="string")
+            found[file] = pd.read_csv(root / file, sep=separator, dtype="string")
         except FileNotFoundError:
             problems.append(f"the table {file} is missing")
             continue
@@ -202,11 +185,10 @@ def _are_boxes(boxes) -> bool:
 
 
 def _on_disk(paths: pd.Series) -> pd.Series:
-    return pd.Series(
-        [pd.notna(path) and os.path.isfile(label_of(path)[0]) for path in paths],
-        index=paths.index,
-        dtype=bool,
-    )
+    there = [
+        pd.notna(path) and all(os.path.isfile(file) for file, _ in masks.files_of(path)) for path in paths
+    ]
+    return pd.Series(there, index=paths.index, dtype=bool)
 
 
 def integer(values: pd.Series) -> pd.Series:
