@@ -10,7 +10,11 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from scipy.optimize import minimize_scalar
+import pandas as pd
+from scipy import stats
+from scipy.optimize import minimize, minimize_scalar
+from scipy.special import expit
+from scipy.special import logit as log_odds
 
 from mammo_utils.evaluation.classification import _checked
 from mammo_utils.profile import choose
@@ -39,22 +43,86 @@ def reliability(probability, label, *, bins: int = 15, binning: str = "width", w
     Reliability(predicted=array([0.2, 0.8]), observed=array([0. , 0.5]), weight=array([2., 2.]))
     """
     probability, label, weights = _probabilities(probability, label, weights)
+    index = _bins(probability, weights, bins, binning)
+    weight = np.bincount(index, weights)
+    filled = weight > 0
+    predicted, observed = (np.bincount(index, weights * x)[filled] for x in (probability, label))
+    return Reliability(predicted / weight[filled], observed / weight[filled], weight[filled])
+
+
+def reliability_by_woman(
+    probability,
+    label,
+    *,
+    groups,
+    bins: int = 10,
+    binning: str = "mass",
+    weights=None,
+    level: float = 0.95,
+) -> pd.DataFrame:
+    """`reliability` with the limits of each share and the numbers behind it, a row a bin.
+
+    ``groups``: N women.  Columns: ``predicted``, ``observed``, ``low``, ``high``, ``women`` and
+    ``positives`` (rows with label 1).  At a prevalence of 2 % most bins hold a few positives or none, and a
+    curve without its limits reads noise as miscalibration.
+
+    The limits are Wilson's for the unweighted share, with as many independent cases as the bin has women:
+    views that err together are not counted apart.  Where they do not, this is cautious.  They
+    also hold where a bin has no positive, for which a bootstrap would give a share of exactly 0.  Weights
+    carry them over by the mean weights of positives and negatives in the bin (of all, where it has none).
+
+    Raises ``ValueError`` as `reliability` does, and for a row without a group.
+
+    Source: Wilson, JASA 22 (1927) 209.
+    """
+    probability, label, weights = _probabilities(probability, label, weights)
+    codes, _ = pd.factorize(pd.Series(groups))
+    if len(codes) != len(label) or (codes < 0).any():
+        raise ValueError(f"each of the {len(label)} rows needs the key of its woman in groups")
+    probability, label, codes, weights = (x[weights > 0] for x in (probability, label, codes, weights))
+    index, means = _bins(probability, weights, bins, binning), [_mean(weights[label == y]) for y in (0, 1)]
+    rows = []
+    for one in np.unique(index):
+        here = index == one
+        positive, case = label[here] == 1, weights[here]
+        women = len(np.unique(codes[here]))
+        by_class = [_mean(case[positive == y], otherwise=means[y]) for y in (0, 1)]
+        limits = _weighted(np.array(_wilson(positive.mean(), women, level)), *by_class)
+        predicted, observed = (np.average(x[here], weights=case) for x in (probability, label))
+        rows.append((predicted, observed, *limits, women, positive.sum()))
+    return pd.DataFrame(rows, columns=["predicted", "observed", "low", "high", "women", "positives"])
+
+
+def _bins(probability: np.ndarray, weights: np.ndarray, bins: int, binning: str) -> np.ndarray:
+    """The number of the bin of each probability."""
     choose("binning", binning, ("width", "mass"))
     if bins < 1:
         raise ValueError(f"bins must be 1 or more, not {bins}")
     if binning == "width":
         inner = np.linspace(0, 1, bins + 1)[1:-1]
-        index = np.searchsorted(inner, probability, side="right")
-    else:
-        # A distinct probability goes where the middle of its cases stands in the ranking of all.
-        _, which = np.unique(probability, return_inverse=True)
-        mass = np.bincount(which, weights)
-        middle = (np.cumsum(mass) - mass / 2) * bins / mass.sum()
-        index = np.minimum(middle.astype(int), bins - 1)[which]
-    weight = np.bincount(index, weights)
-    filled = weight > 0
-    predicted, observed = (np.bincount(index, weights * x)[filled] for x in (probability, label))
-    return Reliability(predicted / weight[filled], observed / weight[filled], weight[filled])
+        return np.searchsorted(inner, probability, side="right")
+    # A distinct probability goes where the middle of its cases stands in the ranking of all.
+    _, which = np.unique(probability, return_inverse=True)
+    mass = np.bincount(which, weights)
+    middle = (np.cumsum(mass) - mass / 2) * bins / mass.sum()
+    return np.minimum(middle.astype(int), bins - 1)[which]
+
+
+def _mean(values: np.ndarray, otherwise: float = 1.0) -> float:
+    return float(values.mean()) if len(values) else otherwise
+
+
+def _wilson(share: float, n: int, level: float) -> tuple[float, float]:
+    """Limits of a share that was seen in ``n`` independent cases."""
+    z = stats.norm.ppf((1 + level) / 2)
+    middle = (share + z**2 / (2 * n)) / (1 + z**2 / n)
+    half = z / (1 + z**2 / n) * np.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
+    return max(0.0, middle - half), min(1.0, middle + half)
+
+
+def _weighted(share: np.ndarray, negative: float, positive: float) -> np.ndarray:
+    """A share of positives once a negative case weighs ``negative`` and a positive one ``positive``."""
+    return positive * share / (positive * share + negative * (1 - share))
 
 
 def expected_calibration_error(probability, label, **options) -> float:
@@ -89,7 +157,8 @@ def temperature(logit, label, *, weights=None) -> float:
 
     Fit it on validation cases, never on the test set.  It keeps the ranking, hence the area under the ROC
     curve: above 1 it tempers an overconfident network.  It stretches logits about 0 and cannot undo a shift;
-    after training with ``pos_weight`` subtract log(``pos_weight``) from the logits first.
+    after training with ``pos_weight`` subtract log(``pos_weight``) from the logits first, or use
+    `recalibration`.
 
     T lies within 0.01–100; a limit is returned where there is no best T between: all cases on the right side
     of 0, or a ranking that is no better than chance.
@@ -110,6 +179,63 @@ def temperature(logit, label, *, weights=None) -> float:
 
     bounds = np.log([0.01, 100])
     return float(np.exp(minimize_scalar(loss, bounds=bounds, method="bounded", options={"xatol": 1e-8}).x))
+
+
+class Recalibration(NamedTuple):
+    """``scale`` · logit + ``shift`` is the recalibrated logit."""
+
+    scale: float
+    shift: float
+
+
+def recalibration(logit, label, *, weights=None) -> Recalibration:
+    """The scale and shift of a logit that fit N labels 0/1 best, by mean log-likelihood (Platt scaling).
+
+    Fit it on validation cases with the prevalence that is meant, never on the test set.  Unlike a
+    `temperature` it undoes the shift that ``pos_weight`` or balanced sampling leaves.  A scale above 0 keeps
+    the ranking.
+
+    Raises ``ValueError`` as `classification.roc` does, and where one threshold parts the classes (a class is
+    absent, or the scores are perfect): there is no best scale then.
+
+    Source: Platt 1999, Advances in Large Margin Classifiers, 61; here without his smoothed labels.
+
+    >>> [round(x, 2) for x in recalibration([2, 2, 2, -2, -2, -2], [1, 1, 0, 0, 0, 1])]
+    [0.35, 0.0]
+    """
+    logit, label, weights = _checked(logit, label, weights)
+    of = [logit[(label == y) & (weights > 0)] for y in (0, 1)]
+    if not (len(of[0]) and len(of[1])) or of[0].max() <= of[1].min() or of[1].max() <= of[0].min():
+        raise ValueError("one threshold parts the classes, so that no scale is best; use more cases")
+    centre, spread = logit.mean(), logit.std()
+    z, sign, share = (logit - centre) / spread, 2 * label - 1, weights / weights.sum()
+
+    def loss(at: np.ndarray) -> tuple[float, np.ndarray]:
+        margin = sign * (at[0] * z + at[1])
+        slope = -share * sign * expit(-margin)
+        return share @ np.logaddexp(0, -margin), np.array([slope @ z, slope.sum()])
+
+    scale, shift = minimize(loss, np.zeros(2), jac=True, method="BFGS", options={"gtol": 1e-9}).x
+    return Recalibration(float(scale / spread), float(shift - scale * centre / spread) + 0.0)
+
+
+def prior_shift(logit, *, trained: float, wanted: float) -> np.ndarray:
+    """N logits of a network that learnt at the prevalence ``trained``, for the prevalence ``wanted`` (0–1).
+
+    Adds the difference of their log-odds: right where the two populations differ in how many cases are
+    positive and not in how these look.  The ranking stays.  Balanced sampling trains at 0.5; training
+    with ``pos_weight`` at the prevalence whose odds are ``pos_weight`` times those of the cases.
+
+    Raises ``ValueError`` for a prevalence that is not between 0 and 1.
+
+    Source: Saerens et al., Neural Computation 14 (2002) 21.
+
+    >>> float(expit(prior_shift(0.0, trained=0.5, wanted=0.02)).round(6))
+    0.02
+    """
+    if not (0 < trained < 1 and 0 < wanted < 1):
+        raise ValueError(f"prevalences must lie between 0 and 1, not {trained} and {wanted}")
+    return np.asarray(logit, float) + float(log_odds(wanted) - log_odds(trained))
 
 
 def _probabilities(probability, label, weights) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

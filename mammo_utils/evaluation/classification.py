@@ -84,8 +84,9 @@ def average_precision(probability, label, *, weights=None) -> float:
 def pf1(probability, label, *, weights=None) -> float:
     """Probabilistic F1 of the RSNA screening challenge: 2·Σ(p·y) / (Σp + Σy); NaN without positives.
 
-    It is the harmonic mean of probabilistic precision Σ(p·y)/Σp and recall Σ(p·y)/Σy, so it rewards
-    calibrated, decided probabilities and not only their order.
+    It is the harmonic mean of probabilistic precision Σ(p·y)/Σp and recall Σ(p·y)/Σy.  It depends on the
+    probabilities and not only on their order, and yet is no measure of calibration: where positives are rare,
+    deciding on 0 or 1 can score above honest probabilities.
 
     Raises ``ValueError`` for scores outside 0–1 and as `roc` does.
 
@@ -122,20 +123,34 @@ def sensitivity_at(probability, label, *, specificity: float = 0.9, weights=None
     return float(curve.sensitivity[curve.false_positive_rate <= 1 - specificity + 1e-9].max())
 
 
-def prevalence_weights(label, prevalence: float) -> np.ndarray:
+def prevalence_weights(label, prevalence: float, *, groups=None) -> np.ndarray:
     """Case weights under which N labels 0/1 have that prevalence (0–1): 1 for positives, equal for negatives.
 
     An enriched test set holds enough cancers to measure sensitivity; with these weights precision and its
-    curve are those of a screened population.  Raises ``ValueError`` where a class is absent.
+    curve are those of a screened population.  ``groups``: N women.  Where women were enriched and not
+    breasts, the negative breast of a woman with cancer was drawn with her, so that she counts 1 as a whole
+    and the women without cancer are weighted until the rows have the prevalence.
+
+    Raises ``ValueError`` where a class is absent, for a prevalence outside 0–1 or one that the positive
+    groups alone do not reach.
 
     >>> prevalence_weights([1, 0, 0], 0.2)
     array([1., 2., 2.])
+    >>> prevalence_weights([1, 0, 0, 0], 0.2, groups=["ann", "ann", "bea", "bea"])
+    array([1. , 1. , 1.5, 1.5])
     """
     label = np.asarray(label, float)
     positives = label.sum()
-    if not 0 < prevalence < 1 or not 0 < positives < len(label):
+    fixed = label if groups is None else pd.Series(label).groupby(np.asarray(groups)).transform("max")
+    fixed = np.asarray(fixed) == 1
+    if not 0 < prevalence < 1 or positives == 0 or fixed.all():
         raise ValueError(f"prevalence {prevalence} of {positives:.0f} positives among {len(label)} labels")
-    return np.where(label == 1, 1.0, positives / (len(label) - positives) * (1 - prevalence) / prevalence)
+    weight = (positives / prevalence - fixed.sum()) / (~fixed).sum()
+    if weight < 0:
+        raise ValueError(
+            f"prevalence {prevalence} is above that among the positive groups, {positives / fixed.sum():.3f}"
+        )
+    return np.where(fixed, 1.0, weight)
 
 
 def scores(probability, label, *, groups, weights=None, n: int = 1000, seed: int = 0) -> pd.DataFrame:

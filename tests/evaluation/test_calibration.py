@@ -5,9 +5,20 @@ import numpy as np
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
+from scipy.special import expit, logit
+from scipy.stats import binomtest
+from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import brier_score_loss
 
-from mammo_utils.evaluation.calibration import brier, expected_calibration_error, reliability, temperature
+from mammo_utils.evaluation.calibration import (
+    brier,
+    expected_calibration_error,
+    prior_shift,
+    recalibration,
+    reliability,
+    reliability_by_woman,
+    temperature,
+)
 from mammo_utils.evaluation.classification import prevalence_weights, roc_auc
 
 # Multiples of 1/64 are exact in binary, so that an edge is an edge in the code and in the oracle.
@@ -193,3 +204,110 @@ def test_options_are_checked():
         expected_calibration_error([0.5], [1], bins=0)
     with pytest.raises(ValueError, match="missing or infinite"):
         temperature([math.inf, 0], [1, 0])
+
+
+@given(ROWS, st.integers(1, 6), st.sampled_from(["width", "mass"]))
+def test_limits_of_independent_images_are_those_of_scipy(rows, bins, binning):
+    probability, label, weights = columns(rows)
+    options = {"bins": bins, "binning": binning}
+    table = reliability_by_woman(probability, label, groups=range(len(rows)), weights=weights, **options)
+    curve = reliability(probability, label, weights=weights, **options)
+    np.testing.assert_allclose(table["predicted"], curve.predicted)
+    np.testing.assert_allclose(table["observed"], curve.observed, atol=1e-12)
+    plain = reliability_by_woman(probability, label, groups=range(len(rows)), **options)
+    assert plain["women"].sum() == len(rows)
+    for _, row in plain.iterrows():
+        n, k = int(row["women"]), int(row["positives"])
+        limits = binomtest(k, n).proportion_ci(0.95, method="wilson")
+        assert (row["low"], row["high"]) == pytest.approx((limits.low, limits.high), abs=1e-9)
+        assert row["observed"] == pytest.approx(k / n)
+
+
+def test_weights_by_class_move_the_limits_as_they_move_the_share():
+    """One bin of 10 positives and 90 negatives, a negative weighing 9: odds of all shares fall ninefold."""
+    label = np.repeat([1, 0], [10, 90])
+    weights = np.where(label, 1.0, 9.0)
+    options = {"groups": range(100), "bins": 1}
+    plain = reliability_by_woman(np.full(100, 0.1), label, **options).iloc[0]
+    moved = reliability_by_woman(np.full(100, 0.1), label, weights=weights, **options).iloc[0]
+    for column in ("observed", "low", "high"):
+        assert logit(moved[column]) == pytest.approx(logit(plain[column]) - np.log(9))
+
+
+def test_a_bin_without_a_positive_is_not_sure_of_it_and_views_are_no_women():
+    probability = np.repeat([0.01, 0.5], [80, 40])
+    label, women = np.repeat([0, 1], [80, 40]), np.arange(120) // 4
+    low, high = (row for _, row in reliability_by_woman(probability, label, groups=women, bins=2).iterrows())
+    assert (low["women"], low["positives"], low["observed"], low["low"]) == (20, 0, 0, 0)
+    assert low["high"] == pytest.approx(1.96**2 / (20 + 1.96**2), abs=1e-4)
+    assert (high["women"], high["positives"]) == (10, 40)
+    assert high["high"] == pytest.approx(1)
+    # The weight of a positive that no bin here has is that of the others.
+    weighted = reliability_by_woman(
+        probability, label, groups=women, bins=2, weights=np.where(label, 1, 4.0)
+    ).iloc[0]
+    assert logit(weighted["high"]) == pytest.approx(logit(low["high"]) - np.log(4))
+
+
+def test_limits_cover_the_truth_when_the_views_of_a_woman_err_together():
+    rng, covered = np.random.default_rng(0), []
+    for _ in range(200):
+        risk = expit(rng.normal(-3.5, 1, 400))
+        label = np.repeat(rng.random(400) < risk, 4).astype(int)
+        # The very same probability for the four views, as the truth: a calibrated network.
+        table = reliability_by_woman(np.repeat(risk, 4), label, groups=np.repeat(np.arange(400), 4), bins=5)
+        covered.append((table["low"] <= table["predicted"]) & (table["predicted"] <= table["high"]))
+    assert 0.92 < np.mean(covered) < 0.98
+
+
+def test_reliability_by_woman_needs_the_woman_of_each_row():
+    for groups in ([1], [1, None]):
+        with pytest.raises(ValueError, match="key of its woman"):
+            reliability_by_woman([0.1, 0.2], [0, 1], groups=groups)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_recalibration_is_the_unpenalised_logistic_regression_of_scikit_learn(seed):
+    rng = np.random.default_rng(seed)
+    score = rng.normal(2, 3, 300)
+    label = (rng.random(300) < expit(0.4 * score - 2)).astype(int)
+    weights = rng.integers(1, 5, 300).astype(float)
+    other = LogisticRegression(C=np.inf, tol=1e-10, max_iter=1000)
+    other.fit(score[:, None], label, sample_weight=weights)
+    found = recalibration(score, label, weights=weights)
+    assert found == pytest.approx((other.coef_[0, 0], other.intercept_[0]), rel=1e-4)
+
+
+def test_recalibration_undoes_what_pos_weight_did():
+    rng = np.random.default_rng(0)
+    true = rng.normal(-4, 1.5, 200_000)
+    label = (rng.random(len(true)) < expit(true)).astype(int)
+    scale, shift = recalibration(true + np.log(46.2), label)
+    assert scale == pytest.approx(1, abs=0.05)
+    assert shift == pytest.approx(-np.log(46.2), abs=0.1)
+    # which no temperature can
+    moved = true + np.log(46.2)
+    tempered = brier(expit(moved / temperature(moved, label)), label)
+    assert brier(expit(scale * moved + shift), label) < 0.9 * tempered
+
+
+@pytest.mark.parametrize("label", [[0, 0, 1, 1], [1, 1, 0, 0], [1, 1, 1, 1], [0, 1, 0, 1]])
+def test_recalibration_refuses_scores_that_one_threshold_parts(label):
+    score = [1.0, 2.0, 3.0, 4.0] if label != [0, 1, 0, 1] else [2.0] * 4
+    with pytest.raises(ValueError, match="one threshold parts the classes"):
+        recalibration(score, label)
+
+
+@given(st.floats(0.05, 0.95), st.floats(0.001, 0.6), st.floats(0.1, 5), st.floats(0.1, 5))
+def test_prior_shift_is_bayes(trained, wanted, likely, unlikely):
+    """A finding with density ``likely`` among positives and ``unlikely`` among negatives."""
+    posterior = {
+        share: share * likely / (share * likely + (1 - share) * unlikely) for share in (trained, wanted)
+    }
+    moved = prior_shift(logit(posterior[trained]), trained=trained, wanted=wanted)
+    assert expit(moved) == pytest.approx(posterior[wanted])
+
+
+def test_prior_shift_needs_two_prevalences():
+    with pytest.raises(ValueError, match="between 0 and 1, not 0.5 and 2"):
+        prior_shift([0.0], trained=0.5, wanted=2)

@@ -178,3 +178,31 @@ def test_prevalence_weights_bring_the_share_of_positives_to_the_prevalence(label
 def test_prevalence_weights_need_both_classes():
     with pytest.raises(ValueError, match="0 positives among 3"):
         prevalence_weights([0, 0, 0], 0.02)
+
+
+@given(st.integers(1, 5), st.integers(1, 8), st.integers(1, 2), st.floats(0.001, 0.2))
+def test_prevalence_weights_of_women_leave_the_sampled_ones_alone(cancers, healthy, sick, prevalence):
+    """Women with cancer in ``sick`` of two breasts, and women without."""
+    label = np.array([[1, sick - 1]] * cancers + [[0, 0]] * healthy).ravel()
+    women = np.repeat(np.arange(cancers + healthy), 2)
+    weights = prevalence_weights(label, prevalence, groups=women)
+    assert weights @ label / weights.sum() == pytest.approx(prevalence)
+    assert (weights[: 2 * cancers] == 1).all()
+    assert len(set(weights[2 * cancers :])) == 1
+    if sick == 2:
+        np.testing.assert_allclose(weights, prevalence_weights(label, prevalence))
+
+
+def test_prevalence_weights_of_400_and_2000_women():
+    label = np.concatenate([np.tile([1, 0], 400), np.zeros(4000)])
+    women = np.repeat(np.arange(2400), 2)
+    # 400 positive breasts are 2 % of 20,000, of which 19,200 are of the 2,000 women without cancer.
+    assert prevalence_weights(label, 0.02, groups=women)[-1] == pytest.approx(4.8)
+    assert prevalence_weights(label, 0.005, groups=women)[-1] == pytest.approx(19.8)
+
+
+def test_prevalence_weights_that_women_with_cancer_alone_exceed():
+    with pytest.raises(ValueError, match=r"prevalence 0\.6 is above that among the positive groups, 0\.500"):
+        prevalence_weights([1, 0, 0, 0], 0.6, groups=[1, 1, 2, 2])
+    with pytest.raises(ValueError, match="prevalence 0.2 of 1 positives among 2 labels"):
+        prevalence_weights([1, 0], 0.2, groups=[1, 1])
