@@ -79,6 +79,7 @@ class Batches:
         if cache.images.dtype != np.uint16:
             raise ValueError(f"images must be uint16 with 65535 for 1, not {cache.images.dtype}")
         self.rows = _selected(rows, len(cache.images))
+        self.count = len(self.rows)  # images of an epoch
         self.batch_size, self.workers, self.drop_last = index(batch_size), index(workers), drop_last
         self.views, self.together, self.limit = index(views), together, limit and index(limit)
         if min(self.batch_size, self.views, 1 if limit is None else limit) < 1 or self.workers < 0:
@@ -110,7 +111,7 @@ class Batches:
         self._patient = pd.factorize(cache.table["group"])[0].astype(np.int64)
 
     def __len__(self) -> int:
-        full, rest = divmod(len(self.rows), self.batch_size)
+        full, rest = divmod(self.count, self.batch_size)
         batches = full + (rest > 0 and not self.drop_last)
         return batches if self.limit is None else min(batches, self.limit)
 
@@ -145,12 +146,15 @@ class Batches:
 
     def _plan(self) -> list[np.ndarray]:
         """For each batch the places of its images in ``rows``."""
-        order, (rank, world) = np.arange(len(self.rows)), self._part
-        if self.shuffle:
-            unit = self._patient[self.rows] if self.together else order
-            order = np.argsort(hashed(self.seed, self.epoch, unit), kind="stable")
+        order, (rank, world) = self._order(), self._part
         batches = [order[k * self.batch_size : (k + 1) * self.batch_size] for k in range(len(self))]
         return [batch[rank % len(batch) :: world] for batch in batches]
+
+    def _order(self) -> np.ndarray:
+        """The places in ``rows`` of the ``count`` images of this epoch, in its order."""
+        places = np.arange(len(self.rows))
+        unit = self._patient[self.rows] if self.together else places
+        return np.argsort(hashed(self.seed, self.epoch, unit), kind="stable") if self.shuffle else places
 
     def _stream(self, plan: list[np.ndarray], epoch: int) -> Iterator[Batch]:
         if self._stays():

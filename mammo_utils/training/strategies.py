@@ -59,23 +59,30 @@ def layerwise(model: nn.Module, *, lr: float, epochs: int, decay: float = 2.6) -
     )
 
 
-def gradual(model: nn.Module, *, lr: float, epochs: int, every: int = 1) -> Plan:
+def gradual(model: nn.Module, *, lr: float, epochs: int, every: int = 1, fall: float = 1.0) -> Plan:
     """New parts change from the start, the encoder's from its top: one more after ``every`` epochs each.
 
-    All changing parts have the rate ``lr``.  A run that is too short leaves the lowest parts frozen.
+    All changing parts have the rate ``lr`` · ``fall`` ** (number of thawed parts of the encoder).  A run that
+    is too short leaves the lowest parts frozen.
 
     Source: Howard 2018, arXiv 1801.06146 (one more part after each epoch).
     """
     if every < 1:
         raise ValueError(f"every={every}: give 1 epoch or more")
+    if not 0 < fall <= 1:
+        raise ValueError(f"fall={fall}: give a factor above 0 and up to 1 for the rates")
     parts = _parts(model)
     depth = sum(name not in NEW for name, _ in parts)
-    return Plan(
-        lambda epoch: [
-            _group(name, part.parameters(), lr if place >= depth - epoch // every else 0.0)
+
+    def groups(epoch: int) -> list[dict]:
+        thawed = min(epoch // every, depth)
+        rate = lr * fall**thawed
+        return [
+            _group(name, part.parameters(), rate if place >= depth - thawed else 0.0)
             for place, (name, part) in enumerate(parts)
         ]
-    )
+
+    return Plan(groups)
 
 
 def head(model: nn.Module, *, lr: float, epochs: int) -> Plan:

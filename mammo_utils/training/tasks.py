@@ -11,6 +11,7 @@ from contextlib import nullcontext
 from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 import torch
 from torch import Tensor, nn
 
@@ -102,6 +103,26 @@ def predict_scores(model: nn.Module, batches: Iterable, *, precision: str = "32-
     Raises ``ValueError`` for an unknown precision, no batches and a model with more than one logit.
     """
     return _joined(_over(model, batches, precision, _scores))
+
+
+def score_table(scores: Scores, table: pd.DataFrame) -> pd.DataFrame:
+    """Scores as a table with a row an image, for `evaluation.pooling.pooled`.
+
+    ``table`` is that of the cache that was predicted.  Columns: ``image`` (row of the cache), ``breast``
+    (such as 12L), ``woman`` (her number in the cache: no identifier of a patient), ``view``, ``label``,
+    ``logit`` and ``probability``.
+
+    Raises ``ValueError`` for an image whose side is not known.
+    """
+    found = table.iloc[scores.row]
+    if found["laterality"].isna().any():
+        raise ValueError(f"{found['laterality'].isna().sum()} images have no side, so no breast to belong to")
+    columns = {
+        "image": scores.row,
+        "breast": [f"{w}{s}" for w, s in zip(scores.patient, found["laterality"], strict=True)],
+    }
+    columns |= {"woman": scores.patient, "view": found["view"].to_numpy(), "label": scores.target.astype(int)}
+    return pd.DataFrame(columns | {"logit": scores.logit, "probability": scores.probability})
 
 
 def dice(model: nn.Module, valid: Iterable) -> float:

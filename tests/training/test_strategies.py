@@ -185,6 +185,10 @@ def test_parts_thaw_from_the_top_in_the_stated_epochs():
     for epoch in range(14):
         thawed = {group["name"] for group in plan.groups(epoch) if group["lr"]}
         assert thawed == {*NEW, *stages[len(stages) - min(6, epoch // 2) :]}
+    falling = STRATEGIES["gradual"](model, lr=0.8, epochs=12, fall=0.5)
+    for epoch in range(9):
+        moving = {group["lr"] for group in falling.groups(epoch) if group["lr"]}
+        assert moving == {0.8 * 0.5 ** min(6, epoch)}
     plan, seen = STRATEGIES["gradual"](model, lr=0.01, epochs=3), []
 
     def weights():
@@ -370,6 +374,8 @@ def test_numbers_out_of_range_are_refused():
     model = network("classifier")
     with pytest.raises(ValueError, match="every=0: give 1"):
         STRATEGIES["gradual"](model, lr=0.1, epochs=2, every=0)
+    with pytest.raises(ValueError, match="fall=1.5"):
+        STRATEGIES["gradual"](model, lr=0.1, epochs=2, fall=1.5)
     for wrong in ({"epochs": 1}, {"epochs": 4, "probe": 1.0}, {"epochs": 4, "probe": 0.0}):
         with pytest.raises(ValueError, match="two phases need 2 epochs"):
             STRATEGIES["lp_ft"](model, lr=0.1, **wrong)
