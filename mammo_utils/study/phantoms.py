@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 
@@ -38,12 +40,21 @@ def women(
     kind = "" if likeness == breast.LIKENESS else f"_likeness_{float(likeness)}"
     kind += "" if vendors == "woman" else f"_vendors_{vendors}"
     folder = profile.cache_dir() / f"phantom_{breast.VERSION}" / f"{name}{site}_{count}_{size}{kind}"
+    patients = exams.cohort(name, shifted=shifted)[:count]
+    return kept(folder, patients, size=size, workers=workers, likeness=likeness, vendors=vendors)
+
+
+def kept(folder: Path, patients, *, size: int, workers: int = 1, **options) -> cache.ImageCache:
+    """The cache of ``patients`` in ``folder``, made at the first call.
+
+    ``options`` are those of `exams.write`.  The folder must be named after whatever may differ: what lies in
+    it is taken as it is.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     with locked(folder / "lock"):
         if not (folder / "cache" / "table.csv").is_file():
-            patients = exams.cohort(name, shifted=shifted)[:count]
-            options = {"likeness": likeness, "vendors": vendors, "workers": workers}
-            exams.write(folder / "files", patients, layout="phantom", size=2 * size, **options)
+            files = {"layout": "phantom", "size": 2 * size, "workers": workers}
+            exams.write(folder / "files", patients, **files, **options)
             table = catalogs.load("phantom", folder / "files")
             cache.build(table, folder / "cache", size=size, workers=workers)
     return cache.ImageCache.open(folder / "cache")

@@ -9,7 +9,7 @@ from joblib import Parallel, delayed
 
 from mammo_utils.profile import choose
 from mammo_utils.synth import breast, layouts, layouts_contours
-from mammo_utils.synth.breast.lesions import PREVALENCE
+from mammo_utils.synth.breast.lesions import PREVALENCE, has_cancer
 
 # Women a cohort: `develop` for all tuning, `pool` without labels, `final` opened only by the recipe.
 COHORTS = {"develop": 1000, "pool": 20000, "train": 5000, "valid": 1000, "test": 5000, "final": 2000}
@@ -48,6 +48,32 @@ def cohort_of(patient: int) -> str:
     """The name of the cohort that holds ``patient``, ``""`` outside all of them."""
     number = patient % breast.SHIFTED_FROM
     return next((name for name in COHORTS if number in cohort(name)), "")
+
+
+def enriched(patients, *, positive: int, negative: int, seed: int = 0) -> tuple[list[int], float]:
+    """The first ``positive`` of ``patients`` with cancer and the first ``negative`` without, in their order.
+
+    Returns them with the prevalence at which they are so, which `write` must be given as well.  It is that
+    of the chosen women; since cancer depends on nothing else of a woman, they are otherwise as the others.
+
+    Raises ``ValueError`` for numbers below 1 and where there are not so many.
+
+    >>> enriched(range(100), positive=2, negative=3)
+    ([0, 1, 2, 3, 5], 0.4)
+    """
+    if min(positive, negative) < 1:
+        raise ValueError(f"{positive} women with and {negative} without cancer: give 1 or more of each")
+    prevalence = positive / (positive + negative)
+    sick, healthy = [], []
+    for patient in patients:
+        cancer = has_cancer(patient, seed=seed, prevalence=prevalence)
+        (sick if cancer else healthy).append(patient)
+    if len(sick) < positive or len(healthy) < negative:
+        raise ValueError(
+            f"at a prevalence of {prevalence:.3f} {len(sick)} women have cancer and {len(healthy)} none, "
+            f"fewer than {positive} and {negative}; ask for fewer or give more patients"
+        )
+    return sorted(sick[:positive] + healthy[:negative]), prevalence
 
 
 def write(

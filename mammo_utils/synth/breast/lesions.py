@@ -49,9 +49,7 @@ class Lesion:
 
 def draw(bodies: dict[str, Breast], patient: int, seed: int, prevalence: float) -> tuple[Lesion, ...]:
     """The lesions of one woman; cancer does not depend on her density, age, vendor or thickness."""
-    rng = stream(seed, patient, "lesions")
-    chances = rng.random(2)  # drawn first, so that a higher prevalence only adds cancers
-    found = []
+    chances, found = _chances(patient, seed), []
     for number, (malignant, chance) in enumerate(((True, prevalence), (False, BENIGN))):
         rng = stream(seed, patient, "lesion", number)
         side = "LR"[rng.integers(2)]
@@ -59,6 +57,20 @@ def draw(bodies: dict[str, Breast], patient: int, seed: int, prevalence: float) 
         if chances[number] < chance:
             found.append(grow(bodies[side], side, shape, malignant, rng, key=number))
     return tuple(found)
+
+
+def has_cancer(patient: int, *, seed: int = 0, prevalence: float = PREVALENCE) -> bool:
+    """Whether `draw` gives this woman a cancer at that prevalence, without making her.
+
+    >>> [patient for patient in range(20) if has_cancer(patient)]
+    [6, 9, 15, 16]
+    """
+    return bool(_chances(patient, seed)[0] < prevalence)
+
+
+def _chances(patient: int, seed: int) -> np.ndarray:
+    """Two numbers in 0–1, for cancer and for a benign finding: a higher prevalence only adds cancers."""
+    return stream(seed, patient, "lesions").random(2)
 
 
 def grow(body: Breast, side: str, shape: str, malignant: bool, rng, *, key: int = 0) -> Lesion:
