@@ -5,7 +5,7 @@ from __future__ import annotations
 from mammo_utils.profile import choose
 
 # Smallest effects that matter, in the unit of the metric: Dice 0–1, percent density in points.
-DELTA = {"dice": 0.02, "mae": 1.0}
+DELTA = {"dice": 0.02, "mae": 1.0, "roc_auc": 0.02, "pr_auc": 0.02, "pf1": 0.02}
 DIRECTIONS = ("up", "down", "little")
 
 

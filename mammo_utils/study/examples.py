@@ -3,6 +3,7 @@
 The first run of every arm keeps its weights; from these come the percent density of each test image
 (``NAME_images.csv``) and, for architectures, the masks of the images that some arm judges worst
 (``architectures_masks.npz``) and the controls on the test women (``controls.csv``), which the figures draw.
+For screening it is the logits of breasts, of validation, test and external women (``screening_breasts.csv``).
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from mammo_utils import profile
 from mammo_utils.data.batches import Batches
 from mammo_utils.evaluation import segmentation as evaluation
 from mammo_utils.models.segmentation import build
-from mammo_utils.study import architectures, density, grid, losses, phantoms, provenance
+from mammo_utils.study import architectures, density, grid, losses, phantoms, provenance, screening, stages
 from mammo_utils.synth.breast import VERSION
 from mammo_utils.training import tasks
 
@@ -27,12 +28,16 @@ WOMEN = 100  # test women whose images are listed
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("study", choices=("losses", "architectures"), help="whose arms, trained before")
+    parser.add_argument(
+        "study", choices=("losses", "architectures", "screening"), help="whose arms, trained before"
+    )
     parser.add_argument("--out", type=Path, metavar="DIR", help="folder (default: data/results here)")
 
 
 def main(options: argparse.Namespace) -> int:
     """Write the files; 1 if an arm was not trained here."""
+    if options.study == "screening":
+        return _screening(options.out or grid.table_of(stages.STUDY).parent)
     if options.study == "losses":
         arms = {loss: losses.loss_arm(loss) for loss in losses.RATES}
     else:
@@ -53,6 +58,26 @@ def main(options: argparse.Namespace) -> int:
         learnt, rows = phantoms.draw(train, 0, phantoms.DRAW), np.arange(len(images))
         controls = phantoms.controls(train, learnt, rows, scored=images)
         controls.assign(**made).rename_axis("control").to_csv(folder / "controls.csv")
+    return 0
+
+
+def _screening(folder: Path) -> int:
+    absent = [one for one in stages.STUDY.settings if not screening.kept(one).is_file()]
+    if absent:
+        print(
+            f"{len(absent)} arms have no logits in {profile.cache_dir()}: run seed 0 of the study first, "
+            "with the same MAMMO_CACHE",
+            file=sys.stderr,
+        )
+        return 1
+    folder.mkdir(parents=True, exist_ok=True)
+    keys = ("stages", "unfreezing", "imbalance", "weights")
+    tables = [
+        pd.read_csv(screening.kept(one)).assign(**{key: one[key] for key in keys})
+        for one in stages.STUDY.settings
+    ]
+    made = {"phantom": VERSION, "commit": provenance.commit()}
+    pd.concat(tables).assign(**made).to_csv(folder / "screening_breasts.csv", index=False)
     return 0
 
 

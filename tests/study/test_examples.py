@@ -6,8 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from mammo_utils.__main__ import main
 from mammo_utils.data.batches import Arrays
-from mammo_utils.study import examples
+from mammo_utils.study import examples, screening, stages
 from mammo_utils.training.tasks import Masks
 
 
@@ -74,3 +75,19 @@ def test_arms_that_were_not_trained_are_named(tmp_path, monkeypatch, capsys):
     said = capsys.readouterr().err
     assert said.startswith("no trained weights of bce_dice, hybrid_density, bce, dice, focal, tversky in ")
     assert not list((tmp_path / "out").iterdir())
+
+
+def test_logits_of_breasts_are_joined_with_the_names_of_their_arms(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("MAMMO_CACHE", str(tmp_path))
+    assert main(["examples", "screening", "--out", str(tmp_path / "out")]) == 1
+    assert f"{len(stages.STUDY.settings)} arms have no logits" in capsys.readouterr().err
+    for number, settings in enumerate(stages.STUDY.settings):
+        row = {"woman": 3, "breast": "3L", "label": 1, "logit": float(number)}
+        screening.keep({"test": pd.DataFrame([row])}, settings)
+    assert main(["examples", "screening", "--out", str(tmp_path / "out")]) == 0
+    table = pd.read_csv(tmp_path / "out" / "screening_breasts.csv")
+    for number, settings in enumerate(stages.STUDY.settings):
+        own = table.iloc[number]
+        assert own["logit"] == number
+        assert all(own[key] == settings[key] for key in ("stages", "unfreezing", "imbalance", "weights"))
+    assert set(table["cohort"]) == {"test"}

@@ -1,0 +1,74 @@
+"""The studies of screening: warm-up and unfreezing, crossed, and four ways to meet rare positives.
+
+``screening_decisive`` holds the 2×2 of {one stage, warm-up first} × {all layers at once, progressive
+unfreezing} in ten paired seeds; ``screening`` adds the warm-up alone, the ways to meet rare positives and
+other first weights.  ``screening_seconds`` repeats the arms in which layers are frozen at first with the
+images that the time of the others is enough for; all three fill one table.  Rates were chosen in
+``screening_tuning`` by the highest area under the ROC curve by breast, mean of its seeds, of the same trials
+for each arm, and of ``BEYOND`` where these did not reach far enough.
+"""
+
+from __future__ import annotations
+
+from mammo_utils.study.grid import Study
+from mammo_utils.study.screening import BUDGET, IMBALANCE, RUN, TOLERANCE, arm
+
+CROSSED = [
+    {"stages": stages, "unfreezing": unfreezing}
+    for stages in ("single", "warm_up")
+    for unfreezing in ("all", "progressive")
+]
+ALONE = {"stages": "warm_up_only"}
+WAYS = [{"imbalance": way} for way in IMBALANCE if way != arm()["imbalance"]]
+SOURCES = [{"weights": source} for source in ("none", "simclr")]
+ARMS = [*CROSSED, ALONE, *WAYS, *SOURCES]
+TRIALS = (3e-4, 1e-3, 3e-3, 1e-2)
+BEYOND: dict[tuple, tuple] = {}
+SEEDS = range(10)
+
+
+def name(settings: dict) -> tuple[str, ...]:
+    """What a rate belongs to."""
+    return tuple(settings.get(key, arm()[key]) for key in ("stages", "unfreezing", "imbalance", "weights"))
+
+
+# Learning rates, each the best of as many trials.
+RATES = {name(one): 1e-3 for one in ARMS}
+# Images a second in training, in units of those of all layers at once, from the table of equal images.
+PACE = {"single": 1.0, "warm_up": 1.0}
+
+
+def at_rate(changes: dict, **more) -> dict:
+    """The settings of an arm at its own rate."""
+    return arm(**changes, lr=RATES[name(changes)], **more)
+
+
+TUNING = Study(
+    "screening_tuning",
+    RUN,
+    [arm(**one, lr=lr, cohort="develop") for one in ARMS for lr in (*TRIALS, *BEYOND.get(name(one), ()))],
+    seeds=range(2),
+    order="settings",
+    tolerance=TOLERANCE,
+)
+DECISIVE = Study(
+    "screening_decisive",
+    RUN,
+    [at_rate(one) for one in CROSSED],
+    seeds=SEEDS,
+    result="screening",
+    tolerance=TOLERANCE,
+)
+STUDY = Study("screening", RUN, [at_rate(one) for one in ARMS], seeds=range(3), tolerance=TOLERANCE)
+SECONDS = Study(
+    "screening_seconds",
+    RUN,
+    [
+        at_rate(one, budget=round(BUDGET * PACE[one["stages"]]))
+        for one in CROSSED
+        if one["unfreezing"] == "progressive"
+    ],
+    seeds=SEEDS,
+    result="screening",
+    tolerance=TOLERANCE,
+)
