@@ -241,3 +241,37 @@ def e06_unbiased_cut(answer: Callable) -> None:
         "kept; take the cut whose mean is nearest to 0"
     )
     function("unbiased_cut", answer, cases, hint=hint)
+
+
+def e07_pf1(answer: Callable) -> None:
+    """Notebook 07: probabilistic F1."""
+    label = np.array([1, 0, 0, 1])
+    cases = [
+        ((np.array([1.0, 0.5, 0.0, 0.5]), label), 3 / 4),
+        ((np.array([1.0, 0.0, 0.0, 1.0]), label), 1.0),
+        ((np.full(4, 0.5), label), 0.5),
+        ((np.ones(4), label), 2 / 3),
+    ]
+    hint = "twice the sum of the probabilities of positives, over the sum of all probabilities plus positives"
+    function("pf1", answer, cases, hint=hint)
+
+
+def e07_pos_weight(answer: Callable) -> None:
+    """Notebook 07: the weight of positives in each stage of a training."""
+    cases = [
+        ((54_706, 1_158), 53_548 / 1_158),
+        ((800, 200), 3.0),
+        ((10, 5), 1.0),
+    ]
+    function("pos_weight", answer, cases, hint="negatives over positives, of the images of this very stage")
+
+
+def e07_crowd(answer: Callable) -> None:
+    """Notebook 07: women called back and women missed among a thousand."""
+    cases = [
+        ((0.8, 0.9, 0.02), np.array([114.0, 4.0])),
+        ((0.5, 1.0, 0.01), np.array([5.0, 5.0])),
+        ((1.0, 0.0, 0.1), np.array([1000.0, 0.0])),
+    ]
+    hint = "called back are found cancers and false alarms; missed are the cancers that are not found"
+    function("crowd", answer, cases, hint=hint)

@@ -1,5 +1,5 @@
-"""``python -m mammo_utils train segmentation``: train and score a segmenter on a data set or folders of
-your own."""
+"""``python -m mammo_utils train``: train and score a segmenter, or the published screening system, on a data
+set or folders of your own."""
 
 from __future__ import annotations
 
@@ -19,7 +19,18 @@ WEIGHTS = (
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options of ``train`` to its parser."""
+    """Add what can be learnt, each with its options, to the parser of ``train``."""
+    from mammo_utils.study import screening_command
+
+    learnt = parser.add_subparsers(dest="task", required=True, metavar="TASK")
+    for name, add, said in (
+        ("segmentation", _segmentation, "dense tissue and breast"),
+        ("screening", screening_command.arguments, "who has cancer, with a warm-up and external validation"),
+    ):
+        add(learnt.add_parser(name, help=said, description=said))
+
+
+def _segmentation(parser: argparse.ArgumentParser) -> None:
     from mammo_utils.data.catalogs import NAMES
     from mammo_utils.data.strengths import STRENGTHS
     from mammo_utils.models.segmentation import MODELS
@@ -27,7 +38,6 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     from mammo_utils.training.strategies import STRATEGIES
 
     knob = profile.current()
-    parser.add_argument("task", choices=["segmentation"], help="what is learnt: %(choices)s", metavar="TASK")
     data = parser.add_argument_group("data")
     data.add_argument("--catalog", required=True, choices=NAMES, metavar="NAME", help="one of: %(choices)s")
     data.add_argument("--root", type=Path, metavar="DIR", help="its folder (default: MAMMO_DATA/NAME)")
@@ -88,6 +98,10 @@ def main(options: argparse.Namespace) -> int:
 
     A run that was stopped goes on with the same command.
     """
+    if options.task == "screening":
+        from mammo_utils.study import screening_command
+
+        return screening_command.main(options)
     return guarded(partial(_train, options))
 
 

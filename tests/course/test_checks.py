@@ -253,3 +253,29 @@ def unbiased_cut(p, t, breast, cuts, how=bias):
 )
 def test_checks_of_the_losses_tell_right_from_wrong(check, right, wrong, capsys):
     tells_apart(check, right, wrong, capsys)
+
+
+def pf1(probability, label):
+    return 2 * (probability * label).sum() / (probability.sum() + label.sum())
+
+
+def crowd(sensitivity, specificity, prevalence):
+    sick = 1000 * prevalence
+    return np.array([sick * sensitivity + (1000 - sick) * (1 - specificity), sick * (1 - sensitivity)])
+
+
+@pytest.mark.parametrize(
+    ("check", "right", "wrong"),
+    [
+        (checks.e07_pf1, pf1, lambda p, y: (p * y).sum() / (p.sum() + y.sum())),
+        (checks.e07_pf1, pf1, lambda p, y: pf1(p >= 0.5, y)),
+        (checks.e07_pf1, pf1, lambda p, y: 2 * (p * y).sum() / p.sum()),
+        (checks.e07_pos_weight, lambda n, k: (n - k) / k, lambda n, k: n / k),
+        (checks.e07_pos_weight, lambda n, k: (n - k) / k, lambda n, k: 46.2),
+        (checks.e07_crowd, crowd, lambda s, c, p: crowd(s, 1 - c, p)),
+        (checks.e07_crowd, crowd, lambda s, c, p: np.array([1000 * p * s, 1000 * p * (1 - s)])),
+        (checks.e07_crowd, crowd, lambda s, c, p: crowd(s, c, p)[::-1]),
+    ],
+)
+def test_checks_of_screening_tell_right_from_wrong(check, right, wrong, capsys):
+    tells_apart(check, right, wrong, capsys)
