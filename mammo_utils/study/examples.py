@@ -20,8 +20,18 @@ from mammo_utils import profile
 from mammo_utils.data.batches import Batches
 from mammo_utils.evaluation import segmentation as evaluation
 from mammo_utils.models.segmentation import build
-from mammo_utils.study import architectures, density, grid, losses, phantoms, provenance, screening, stages
-from mammo_utils.synth.breast import VERSION
+from mammo_utils.study import (
+    architectures,
+    density,
+    grid,
+    losses,
+    phantoms,
+    provenance,
+    screened,
+    screening,
+    stages,
+)
+from mammo_utils.synth.breast import VERSION, lesions
 from mammo_utils.training import tasks
 
 WOMEN = 100  # test women whose images are listed
@@ -73,12 +83,22 @@ def _screening(folder: Path) -> int:
     folder.mkdir(parents=True, exist_ok=True)
     keys = ("stages", "unfreezing", "imbalance", "weights")
     tables = [
-        pd.read_csv(screening.kept(one)).assign(**{key: one[key] for key in keys})
+        _with_shapes(pd.read_csv(screening.kept(one)), one["size"]).assign(**{key: one[key] for key in keys})
         for one in stages.STUDY.settings
     ]
     made = {"phantom": VERSION, "commit": provenance.commit()}
     pd.concat(tables).assign(**made).to_csv(folder / "screening_breasts.csv", index=False)
     return 0
+
+
+def _with_shapes(breasts: pd.DataFrame, size: int) -> pd.DataFrame:
+    """The table with ``shape``, that of the cancer in a breast, empty where there is none."""
+    shapes = []
+    for cohort, own in breasts[breasts["label"] == 1].groupby("cohort"):
+        patients = pd.factorize(screened.women(cohort, size=size).table["group"])[1]
+        found = [lesions.cancer_shape(int(patients[woman].removeprefix("P"))) for woman in own["woman"]]
+        shapes.append(pd.Series(found, own.index))
+    return breasts.assign(shape=pd.concat(shapes))
 
 
 def predictions(arms: dict[str, dict]) -> tuple:

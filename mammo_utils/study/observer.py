@@ -19,6 +19,7 @@ from scipy import fft, ndimage
 
 from mammo_utils.evaluation.classification import roc_auc
 from mammo_utils.evaluation.intervals import bootstrap
+from mammo_utils.study.grid import Study
 from mammo_utils.synth import breast
 from mammo_utils.synth.breast import anatomy, lesions
 from mammo_utils.synth.exams import cohort
@@ -228,3 +229,25 @@ def _auc(without: np.ndarray, having: np.ndarray, cancer: np.ndarray, benign: np
     weights = [cancer, (1 - share) * twins, share * benign / max(benign.sum(), 1e-9)]
     label = np.repeat([1, 0, 0], len(having))
     return roc_auc(np.concatenate([having, without, having]), label, weights=np.concatenate(weights))
+
+
+def visible(settings: dict, seed: int) -> dict[str, float]:
+    """`measure` as one run of a study: AUC of one view, ``known_`` and ``unknown_`` place, by shape."""
+    table = measure(women=settings["women"], size=settings["size"])
+    return {
+        f"{place}_{shape.replace(' ', '_')}": float(table.loc[shape, f"place {place}"])
+        for place in ("known", "unknown")
+        for shape in SHAPES
+    }
+
+
+# The same women at three image heights: nothing in it is drawn anew by a seed.
+SIZES = Study(
+    "lesion_sizes",
+    "mammo_utils.study.observer:visible",
+    [{"size": size, "women": 100} for size in (128, 256, 512)],
+    seeds=[0],
+    tolerance={
+        f"{place}_{shape.replace(' ', '_')}": 0.02 for place in ("known", "unknown") for shape in SHAPES
+    },
+)

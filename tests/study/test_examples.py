@@ -8,7 +8,8 @@ import pytest
 
 from mammo_utils.__main__ import main
 from mammo_utils.data.batches import Arrays
-from mammo_utils.study import examples, screening, stages
+from mammo_utils.study import examples, screened, screening, stages
+from mammo_utils.synth.breast import exam
 from mammo_utils.training.tasks import Masks
 
 
@@ -77,17 +78,28 @@ def test_arms_that_were_not_trained_are_named(tmp_path, monkeypatch, capsys):
     assert not list((tmp_path / "out").iterdir())
 
 
-def test_logits_of_breasts_are_joined_with_the_names_of_their_arms(tmp_path, monkeypatch, capsys):
+def test_logits_of_breasts_are_joined_with_their_arms_and_lesions(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("MAMMO_CACHE", str(tmp_path))
+    monkeypatch.setitem(screened.WOMEN, "test", screened.WOMEN["test"]._replace(positive=2, negative=2))
+    monkeypatch.setattr(screened, "women", lambda name, size, own=screened.women: own(name, size=64))
+    images = screened.women("test", size=128)
+    cancer = images.table.groupby("group")["cancer"].max()
+    names = pd.factorize(images.table["group"])[1]
+    sick = int(np.flatnonzero(cancer[names] == 1)[0])
     assert main(["examples", "screening", "--out", str(tmp_path / "out")]) == 1
     assert f"{len(stages.STUDY.settings)} arms have no logits" in capsys.readouterr().err
     for number, settings in enumerate(stages.STUDY.settings):
-        row = {"woman": 3, "breast": "3L", "label": 1, "logit": float(number)}
-        screening.keep({"test": pd.DataFrame([row])}, settings)
+        row = {"woman": sick, "breast": f"{sick}L", "label": 1, "logit": float(number)}
+        healthy = {"woman": 1 - sick, "breast": "9R", "label": 0, "logit": 0.0}
+        screening.keep({"test": pd.DataFrame([row, healthy])}, settings)
     assert main(["examples", "screening", "--out", str(tmp_path / "out")]) == 0
     table = pd.read_csv(tmp_path / "out" / "screening_breasts.csv")
     for number, settings in enumerate(stages.STUDY.settings):
-        own = table.iloc[number]
+        own, other = table.iloc[2 * number], table.iloc[2 * number + 1]
         assert own["logit"] == number
+        assert pd.isna(other["shape"])
         assert all(own[key] == settings[key] for key in ("stages", "unfreezing", "imbalance", "weights"))
     assert set(table["cohort"]) == {"test"}
+    views = exam(int(names[sick][1:]), size=48, prevalence=1.0)
+    [lesion] = {view.lesions[0] for view in views if view.cancer}
+    assert set(table["shape"].dropna()) == {lesion.shape}

@@ -1,6 +1,7 @@
 """The matched filter: what it must find, what must not matter to it, and areas worked out another way."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy import ndimage, stats
 
@@ -145,3 +146,14 @@ def test_lesions_are_visible_but_not_trivial():
     assert (masses["two views"] > masses["place unknown"]).all()
     calcifications = table.loc[["round calcifications", "fine linear calcifications"], "place unknown"]
     assert (calcifications < 0.6).all()  # a pixel of 2 mm hides them
+
+
+def test_a_row_of_the_study_is_the_table_by_kind(monkeypatch):
+    table = pd.DataFrame(
+        np.arange(10.0).reshape(5, 2), index=list(SHAPES), columns=["place known", "place unknown"]
+    )
+    monkeypatch.setattr(observer, "measure", lambda women, size: table + size + women)
+    found = observer.visible({"size": 100, "women": 1000}, 0)
+    assert set(found) == set(observer.SIZES.tolerance)
+    assert found["known_circumscribed"] == 1100
+    assert found["unknown_fine_linear_calcifications"] == 1109

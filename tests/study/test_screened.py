@@ -20,6 +20,8 @@ def test_who_has_cancer_is_known_before_she_is_made(prevalence):
     for patient in [*range(6), breast.SHIFTED_FROM]:
         views = breast.exam(patient, size=32, prevalence=prevalence, seed=1)
         assert any(v.cancer for v in views) == lesions.has_cancer(patient, seed=1, prevalence=prevalence)
+        for lesion in {lesion for view in views for lesion in view.lesions if lesion.malignant}:
+            assert lesion.shape == lesions.cancer_shape(patient, seed=1)
 
 
 def test_every_cohort_has_its_women_and_none_is_shared():

@@ -51,9 +51,7 @@ def draw(bodies: dict[str, Breast], patient: int, seed: int, prevalence: float) 
     """The lesions of one woman; cancer does not depend on her density, age, vendor or thickness."""
     chances, found = _chances(patient, seed), []
     for number, (malignant, chance) in enumerate(((True, prevalence), (False, BENIGN))):
-        rng = stream(seed, patient, "lesion", number)
-        side = "LR"[rng.integers(2)]
-        shape = str(rng.choice(list(SHAPES), p=np.array([odds[malignant] for odds in SHAPES.values()])))
+        side, shape, rng = _kind(patient, seed, malignant)
         if chances[number] < chance:
             found.append(grow(bodies[side], side, shape, malignant, rng, key=number))
     return tuple(found)
@@ -66,6 +64,23 @@ def has_cancer(patient: int, *, seed: int = 0, prevalence: float = PREVALENCE) -
     [6, 9, 15, 16]
     """
     return bool(_chances(patient, seed)[0] < prevalence)
+
+
+def cancer_shape(patient: int, *, seed: int = 0) -> str:
+    """The shape of the cancer that `draw` gives this woman if she has one, without making her.
+
+    >>> cancer_shape(6)
+    'spiculated'
+    """
+    return _kind(patient, seed, True)[1]
+
+
+def _kind(patient: int, seed: int, malignant: bool) -> tuple[str, str, np.random.Generator]:
+    """Side and shape of a woman's cancer or benign finding, and the stream that draws the rest of it."""
+    rng = stream(seed, patient, "lesion", 0 if malignant else 1)
+    side = "LR"[rng.integers(2)]
+    odds = np.array([odds[malignant] for odds in SHAPES.values()])
+    return side, str(rng.choice(list(SHAPES), p=odds)), rng
 
 
 def _chances(patient: int, seed: int) -> np.ndarray:
