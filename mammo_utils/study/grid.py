@@ -42,6 +42,9 @@ STUDIES = {
     "sources_film": "mammo_utils.study.transfer_film:STUDY",
     "strategies_tuning": "mammo_utils.study.strategies:TUNING",
     "strategies_decisive": "mammo_utils.study.strategies:DECISIVE",
+    "strategies": "mammo_utils.study.strategies:STUDY",
+    "strategies_ranks": "mammo_utils.study.strategies:SWEEP",
+    "strategies_film": "mammo_utils.study.strategies:FILM",
 }
 
 

@@ -162,7 +162,10 @@ def shares(tables: Mapping[str, pd.DataFrame]) -> Figure:
 
 
 def drift(tables: Mapping[str, pd.DataFrame]) -> Figure:
-    """How far each part has moved: ``tables`` {strategy: `models.inspect.drift`}."""
+    """How far each part has moved: ``tables`` {strategy: `models.inspect.drift`}.
+
+    Weights only of the encoder: new parts start from random numbers, and are far from them in no time.
+    """
     figure, axes = new(1, 2, size=(10.5, 3.4))
     styles = looks(tables)
     words = {
@@ -172,14 +175,17 @@ def drift(tables: Mapping[str, pd.DataFrame]) -> Figure:
     for ax, (column, label) in zip(axes.flat, words.items(), strict=True):
         for name, style in styles.items():
             values = tables[name][column]
+            values = values if column == "cka" else values.drop(list(NEW))
             ax.plot(range(len(values)), values, ms=6, lw=1.2, **style)
         ax.set_xticks(range(len(values)), values.index)
-        ax.axvspan(len(values) - len(NEW) - 0.5, len(values) - 0.5, color="#F1F1F1", lw=0, zorder=0)
         heading(ax, label)
-    axes[0, 0].set_ylim(top=1.03)
-    axes[0, 1].set_ylim(bottom=0)
-    for ax in axes.flat:
-        ax.text(len(values) - 1.5, 0.02, "new", transform=ax.get_xaxis_transform(), ha="center", color=GREY)
+    left, right = axes.flat
+    left.set_ylim(top=1.03)
+    right.set_ylim(bottom=0)
+    new_from = len(values) - 0.5
+    left.axvspan(new_from, new_from + len(NEW), color="#F1F1F1", lw=0, zorder=0)
+    place = left.get_xaxis_transform()
+    left.text(new_from + len(NEW) / 2, 0.02, "new", transform=place, ha="center", color=GREY)
     figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=8, frameon=False)
     return figure
 
