@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from mammo_utils.show.figures import RED, new
 from mammo_utils.show.figures.architecture_results import GREY, bars
@@ -57,23 +58,23 @@ def _band(ax: Axes, delta: float) -> None:
 
 
 def cost(runs: pd.DataFrame, *, nests: int | None) -> Figure:
-    """Dice against the share of the encoder that changes, seconds to train, peak memory and epochs to 95 %.
+    """Dice against the share of the encoder that changes, seconds to train and epochs to 95 %.
 
-    ``runs`` of one model, source and number of labels.  Of seconds and memory the least over the runs is
-    shown, the run that other work disturbed least; of epochs the mean.  Equal shares stand side by side.
+    ``runs`` of one model, source and number of labels.  Of seconds the least over the runs is shown, the run
+    that other work disturbed least; of epochs the mean.  Equal shares stand side by side.
     """
     table, styles = bars(runs, "dice", ["strategy"], nests=nests), looks(runs["strategy"])
     groups = runs.groupby("strategy")
+    share = 100 * groups["trainable_encoder"].mean()
+    alike = share[list(styles)].groupby(share.round(3))
+    beside = 3.5 * (alike.cumcount() - (alike.transform("size") - 1) / 2)
     columns = {
-        "share of the encoder that changes (%)": 100 * groups["trainable_encoder"].mean(),
+        "share of the encoder that changes (%)": share + beside,
         "seconds to train": groups["train_seconds"].min(),
-        "peak memory (MiB)": groups["memory_mib"].min(),
         "epochs to 95 % of the final Dice": groups["epochs_95"].mean(),
     }
-    figure, axes = new(1, 4, size=(10.5, 3.2), sharey=True)
+    figure, axes = new(1, 3, size=(10.5, 3.2), sharey=True)
     for ax, (label, values) in zip(axes.flat, columns.items(), strict=True):
-        if ax is axes[0, 0]:
-            values = values[list(styles)] + np.linspace(-6, 6, len(styles))
         for name, style in styles.items():
             own = table.loc[name]
             ax.vlines(values[name], own["low"], own["high"], color=style["color"], lw=own["width"])
@@ -184,6 +185,7 @@ def by_source(runs: pd.DataFrame, *, delta: float, against: str = "full") -> Fig
         ax.axvspan(-delta, delta, color=BAND, lw=0, zorder=0)
         ax.axvline(0, color=GREY, lw=1, ls="dotted", zorder=0)
         _points(ax, own, "gain", styles)
+        ax.xaxis.set_major_locator(MaxNLocator(4))
         heading(ax, called(source))
     axes[0, 0].set(yticks=range(len(styles)), yticklabels=[NAMES[name] for name in styles])
     axes[0, 0].set_ylim(len(styles) - 0.4, -0.6)

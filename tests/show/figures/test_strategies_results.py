@@ -73,15 +73,18 @@ def test_label_efficiency_draws_means_and_pairs_of_one_start(runs):
 
 def test_cost_shows_the_least_seconds_and_the_mean_share(one):
     figure = figures.cost(one, nests=3)
-    share, seconds, memory, epochs = figure.axes
+    share, seconds, epochs = figure.axes
     points = {line.get_label(): (line.get_xdata()[0], line.get_ydata()[0]) for line in seconds.lines}
     lora = one[one["strategy"] == "lora"]
     assert points["LoRA"] == pytest.approx((lora["train_seconds"].min(), lora["dice"].mean()))
     at = {line.get_label(): line.get_xdata()[0] for line in share.lines}
     full = one[one["strategy"] == "full"]
-    assert at["full"] == pytest.approx(100 * full["trainable_encoder"].mean(), abs=6.01)
+    shares = 100 * one.groupby("strategy")["trainable_encoder"].mean()
+    for name, value in shares.items():
+        equal = (shares.round(3) == round(value, 3)).sum()
+        assert at[figures.NAMES[name]] == pytest.approx(value, abs=1e-9 if equal == 1 else 3.5 * equal / 2)
+    assert len(set(at.values())) == len(shares)
     assert epochs.lines[0].get_xdata()[0] == pytest.approx(full["epochs_95"].mean())
-    assert memory.lines[0].get_xdata()[0] == pytest.approx(full["memory_mib"].min())
 
 
 def test_ranks_stand_beside_full_fine_tuning(runs):
