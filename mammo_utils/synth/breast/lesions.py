@@ -69,7 +69,7 @@ def has_cancer(patient: int, *, seed: int = 0, prevalence: float = PREVALENCE) -
 def cancer_shape(patient: int, *, seed: int = 0) -> str:
     """The shape of the cancer that `draw` gives this woman if she has one, without making her.
 
-    >>> cancer_shape(6)
+    >>> cancer_shape(1)
     'spiculated'
     """
     return _kind(patient, seed, True)[1]
