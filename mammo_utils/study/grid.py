@@ -44,6 +44,7 @@ STUDIES = {
     "strategies_decisive": "mammo_utils.study.strategies:DECISIVE",
     "strategies": "mammo_utils.study.strategies:STUDY",
     "strategies_ranks": "mammo_utils.study.strategies:SWEEP",
+    "strategies_abroad": "mammo_utils.study.strategies:ABROAD",
     "strategies_film": "mammo_utils.study.strategies:FILM",
 }
 

@@ -2,7 +2,8 @@
 
 All of them fine-tune one network, the only one for which there are weights of every source.
 ``strategies_decisive`` holds the contrasts that decide, ``strategies`` the other strategies and first
-weights, and ``strategies_ranks`` sweeps the rank of the adapters; all three fill one table.  Rates were
+weights, and ``strategies_ranks`` sweeps the rank of the adapters; all three fill one table.
+``strategies_abroad`` scores such runs on real film, ``strategies_film`` learns from it.  Rates were
 chosen in ``strategies_tuning`` by the highest Dice with reader A, mean of two draws, of the same trials for
 each strategy and each of the ``TUNED`` sources, and of ``BEYOND`` where these did not reach far enough.
 Random weights are a control: what is frozen there has learnt nothing.
@@ -76,30 +77,16 @@ def fine_tune(settings: dict, seed: int) -> dict[str, float]:
     the run.
     """
     drawn = density.women_of(settings, seed)
-    epochs = density.epochs_of(settings["budget"], drawn.rows)
-    torch.manual_seed(seed)
-    start = transfer.initial(settings["model"], settings["source"], seed)
-    model = build(settings["model"], size=settings["size"], weights=start)
-    before, valid, curve = copy.deepcopy(model), density.validation(drawn, settings), {}
+    before, model, plan, epochs = prepared(settings, seed, drawn)
+    valid, curve = density.validation(drawn, settings), {}
     tuning = settings["cohort"] == "develop"
-    plan = STRATEGIES[settings["strategy"]](
-        model, lr=settings["lr"], epochs=epochs, **options(settings, model, epochs)
-    )
 
     def watch(history) -> None:
         epoch = len(history.rows)
         if not tuning and (epoch % max(1, epochs // LOOKS) == 0 or epoch == epochs):
             curve[epoch] = tasks.dice(model, valid)
 
-    history = density.learn(
-        model,
-        drawn.images,
-        drawn.rows,
-        seed=seed,
-        strategy=plan,
-        watch=watch,
-        **{name: settings[name] for name in density.LEARNING},
-    )
+    history = learn(model, plan, drawn, settings, seed, watch=watch)
     threshold = density.tuned(tasks.predict(model, valid, precision="auto"))
     scores = _scores(model, drawn.held, drawn.unseen, threshold)
     if not tuning:
@@ -118,6 +105,32 @@ def fine_tune(settings: dict, seed: int) -> dict[str, float]:
         | {f"{name}_{part}": float(value) for (name, part), value in moved.items()}
         | {"train_seconds": history.seconds}
     )
+
+
+def prepared(settings: dict, seed: int, drawn) -> tuple:
+    """The network as built, the one to be fine-tuned, the plan of its strategy and the epochs of the run."""
+    epochs = density.epochs_of(settings["budget"], drawn.rows)
+    torch.manual_seed(seed)
+    start = transfer.initial(settings["model"], settings["source"], seed)
+    model = build(settings["model"], size=settings["size"], weights=start)
+    before, make = copy.deepcopy(model), STRATEGIES[settings["strategy"]]
+    plan = make(model, lr=settings["lr"], epochs=epochs, **options(settings, model, epochs))
+    return before, model, plan, epochs
+
+
+def learn(model, plan, drawn, settings: dict, seed: int, **more):
+    """Fine-tune ``model`` on the ``drawn`` women; returns the history."""
+    chosen = {name: settings[name] for name in density.LEARNING}
+    return density.learn(model, drawn.images, drawn.rows, seed=seed, strategy=plan, **more, **chosen)
+
+
+def abroad(settings: dict, seed: int) -> dict[str, float]:
+    """Fine-tune on phantom women as `fine_tune` does and score every real film; none is learnt from."""
+    drawn = density.women_of(settings, seed)
+    _, model, plan, _ = prepared(settings, seed, drawn)
+    learn(model, plan, drawn, settings, seed)
+    films = transfer_film.films()
+    return transfer_film.scored(model, films, range(len(films)))
 
 
 def options(settings: dict, model, epochs: int) -> dict:
@@ -215,7 +228,15 @@ SWEEP = Study(
     result="strategies",
     tolerance=TOLERANCE,
 )
-# Real film: rates lower by as much as that of `study.film` is, for its smaller batches.
+# The same runs, scored on real film.
+ABROAD = Study(
+    "strategies_abroad",
+    "mammo_utils.study.strategies:abroad",
+    _arms(DECISIVE_SOURCE, STRATEGIES, [max(LABELS)]),
+    seeds=range(4),
+    tolerance=transfer_film.STUDY.tolerance,
+)
+# Learning from real film: rates lower by as much as that of `study.film` is, for its smaller batches.
 FILM = Study(
     "strategies_film",
     transfer_film.RUN,

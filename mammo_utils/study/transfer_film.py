@@ -61,7 +61,12 @@ def fine_tune(settings: dict, seed: int) -> dict[str, float]:
     weights = initial(settings["model"], settings["source"], seed)
     model = build(settings["model"], size=images.images.shape[1:], weights=weights)
     density.learn(model, images, learnt, loss="bce_dice", lam=None, budget=BUDGET, seed=seed, **chosen)
-    held = Batches(images, unseen, target=CHOSEN["target"], batch_size=len(unseen), device=profile.device())
+    return scored(model, images, unseen)
+
+
+def scored(model, images, rows) -> dict[str, float]:
+    """Mean Dice of dense tissue over the films ``rows``; error of percent density, absolute and signed."""
+    held = Batches(images, rows, target=CHOSEN["target"], batch_size=len(rows), device=profile.device())
     found = tasks.predict(model, held, precision="auto")
     dense = found.dense >= 0.5
     error = percent_density(dense, found.breast >= 0.5) - percent_density(found.target, found.breast_target)

@@ -12,7 +12,7 @@ from mammo_utils.study import density, grid, phantoms, strategies, transfer_film
 from mammo_utils.study.encoders import LARGE, SMALL
 from mammo_utils.training.strategies import STRATEGIES, trainable
 
-STUDIES = ("TUNING", "DECISIVE", "STUDY", "SWEEP", "FILM")
+STUDIES = ("TUNING", "DECISIVE", "STUDY", "SWEEP", "ABROAD", "FILM")
 TINY = {"model": "unet/test_efficientnet", "size": 64, "budget": 48}
 
 
@@ -29,6 +29,27 @@ def few(tmp_path_factory):
 
 def tiny(strategy, **changes):
     return strategies.arm(strategy, source="none", model=SMALL, labels=8, lr=3e-3, **changes) | TINY
+
+
+def test_abroad_the_network_of_that_very_run_is_scored_on_every_film(few, monkeypatch):
+    films = phantoms.women("valid", size=64)
+    monkeypatch.setattr(strategies.transfer_film, "films", lambda: films)
+    seen = {}
+    monkeypatch.setattr(
+        strategies.transfer_film,
+        "scored",
+        lambda model, images, rows, own=transfer_film.scored: (
+            seen.update(model=model, rows=list(rows)) or own(model, images, rows)
+        ),
+    )
+    found = strategies.abroad(tiny("lora", rank=2), 0)
+    assert set(found) == set(strategies.ABROAD.tolerance)
+    assert seen["rows"] == list(range(len(films)))
+    drawn = density.women_of(tiny("lora", rank=2), 0)
+    _, model, plan, _ = strategies.prepared(tiny("lora", rank=2), 0, drawn)
+    strategies.learn(model, plan, drawn, tiny("lora", rank=2), 0)
+    for one, other in zip(model.parameters(), seen["model"].parameters(), strict=True):
+        torch.testing.assert_close(one, other)
 
 
 @pytest.mark.parametrize("strategy", ["full", "gradual", "lora"])

@@ -9,7 +9,7 @@ from mammo_utils.training.pretraining import RECIPES
 
 TABLES = sorted({grid.find(name).result or name for name in grid.STUDIES})
 # Rows that are not repeated: they need films, ImageNet weights, or minutes of pretraining first.
-NOT_ALONE = {"sources_film", "strategies_tuning", "strategies_film", "encoders_likeness"}
+NOT_ALONE = {"sources_film", "strategies_tuning", "strategies_abroad", "strategies_film", "encoders_likeness"}
 
 
 def table(name):
