@@ -202,9 +202,10 @@ def _points(ax: Axes, table: pd.DataFrame, column: str, styles: Mapping[str, dic
 
 
 def film(table: pd.DataFrame, *, against: str = "full") -> Figure:
-    """Dice on real film and its difference to ``against`` split by split, a row a number of films.
+    """Dice on real film and its difference to ``against`` in pairs, a row a number of films learnt from.
 
-    ``table``: rows of ``results/strategies_film.csv``; a point is a split, a stroke the mean.
+    ``table``: rows of ``results/strategies_film.csv`` and, with ``films`` 0, of ``strategies_abroad.csv``; a
+    point is a split or a seed, a stroke the mean.
     """
     numbers, styles = sorted(table["films"].unique()), looks(table["strategy"])
     figure, axes = new(
@@ -219,7 +220,7 @@ def film(table: pd.DataFrame, *, against: str = "full") -> Figure:
         left.set_ylim(len(styles) - 0.4, -0.6)
         right.axvline(0, color=GREY, lw=1, ls="dotted", zorder=0)
         heading(left, f"{number} films learnt from")
-        heading(right, "the same splits, in pairs")
+        heading(right, "the same in pairs")
     axes[-1, 0].set_xlabel("Dice with the expert")
     axes[-1, 1].set_xlabel(f"Dice minus that of {NAMES[against]}")
     return figure
