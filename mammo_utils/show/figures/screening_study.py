@@ -13,10 +13,11 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from mammo_utils.evaluation import seeds
-from mammo_utils.evaluation.intervals import Interval, paired_t
+from mammo_utils.evaluation import classification, seeds
+from mammo_utils.evaluation.intervals import Interval, bootstrap, paired_t
 from mammo_utils.show.figures import BLUE, GREEN, INK, ORANGE, PINK, RED, SKY, new
 from mammo_utils.show.figures.architecture_results import bars
+from mammo_utils.synth.breast.lesions import SHAPES
 
 GREY = "#999999"
 STAGES = {"single": "one stage", "warm_up": "warm-up first", "warm_up_only": "warm-up alone"}
@@ -30,6 +31,7 @@ WAYS = {
 }
 COLOURS = dict(zip(WAYS, (BLUE, ORANGE, GREEN, PINK), strict=True))
 SITES = dict(zip(STAGES, (BLUE, SKY, RED), strict=True))
+KINDS = dict(zip(SHAPES, (BLUE, SKY, RED, ORANGE, GREEN), strict=True))
 SOURCES = {"none": "random weights", "simclr": "SimCLR, no labels", "lesions": "outlined lesions"}
 SCORES = {
     "roc_auc": "ROC-AUC",
@@ -71,6 +73,34 @@ def sources(runs: pd.DataFrame) -> Figure:
     ax.text(0.5, -0.45, " chance", color=GREY, fontsize=8, va="center")
     ax.set(yticks=range(len(SOURCES)), yticklabels=list(SOURCES.values()), ylim=(len(SOURCES) - 0.5, -0.6))
     ax.set_xlabel("ROC-AUC by breast")
+    return figure
+
+
+def kinds(visible: pd.DataFrame, breasts: pd.DataFrame) -> Figure:
+    """How well each kind of lesion can be told: by a matched filter over image heights, and by a network.
+
+    ``visible``: rows of ``results/lesion_sizes.csv``; solid with the place unknown, dotted with it known.
+    ``breasts``: those of one arm, with ``logit``, ``label``, ``woman`` and ``shape`` of the cancer; a bar is
+    the 95 % interval by woman.
+    """
+    figure, axes = new(1, 2, size=(10, 3.6), width_ratios=(1.2, 1))
+    left, right = axes[0]
+    sizes = visible.sort_values("size").set_index("size")
+    for row, (shape, colour) in enumerate(KINDS.items()):
+        key = shape.replace(" ", "_")
+        left.plot(sizes[f"unknown_{key}"], "o", ls="solid", color=colour, ms=6, lw=1.5, label=shape)
+        left.plot(sizes[f"known_{key}"], "o", ls="dotted", color=colour, ms=3, lw=1)
+        own = breasts[(breasts["shape"] == shape) | (breasts["label"] == 0)]
+        columns = (own[name].to_numpy() for name in ("logit", "label"))
+        found = bootstrap(classification.roc_auc, *columns, groups=own["woman"], stratify=own["label"], n=300)
+        right.hlines(row, found.low, found.high, color=colour, lw=2.2)
+        right.plot(found.estimate, row, "o", color=colour, ms=7)
+    left.set(xscale="log", xticks=sizes.index, xticklabels=sizes.index, xlabel="image height (pixels)")
+    left.minorticks_off()
+    left.set(ylabel="ROC-AUC of the matched filter", ylim=(0.48, 1.01))
+    right.set(yticks=range(len(KINDS)), yticklabels=list(KINDS), ylim=(len(KINDS) - 0.5, -0.5))
+    right.axvline(0.5, color=GREY, lw=1, ls="dotted")
+    right.set_xlabel("ROC-AUC by breast of the network")
     return figure
 
 

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.text import Text
+from sklearn.metrics import roc_auc_score
 
 from mammo_utils.evaluation.intervals import paired_t
 from mammo_utils.show.figures import screening_study as figures
@@ -113,3 +114,22 @@ def test_equal_seconds_take_the_larger_number_of_images_where_layers_were_frozen
     }
     assert figures.effects(found, "roc_auc")["unfreezing"].estimate > 0.2
     assert (figures.usual(pd.concat([every, more]))["budget"] == 1000).all()
+
+
+def test_kinds_of_lesions_are_told_from_all_healthy_breasts():
+    rng = np.random.default_rng(3)
+    shapes = [*figures.KINDS, None, None, None]
+    table = pd.DataFrame({"shape": rng.choice(shapes, 400), "woman": np.arange(400) // 2})
+    table = table.assign(label=table["shape"].notna().astype(int))
+    table = table.assign(logit=rng.normal(size=400) + table["label"])
+    names = [f"{place}_{kind.replace(' ', '_')}" for place in ("known", "unknown") for kind in figures.KINDS]
+    visible = pd.DataFrame([{"size": size} | dict.fromkeys(names, 0.6) for size in (256, 128)])
+    visible.loc[0, "unknown_spiculated"] = 0.9
+    left, right = figures.kinds(visible, table).axes
+    [line] = [line for line in left.lines if line.get_label() == "spiculated"]
+    assert list(line.get_xdata()) == [128, 256]
+    assert list(line.get_ydata()) == [0.6, 0.9]
+    points = [line.get_xdata()[0] for line in right.lines if line.get_marker() == "o"]
+    for point, shape in zip(points, figures.KINDS, strict=True):
+        own = table[(table["shape"] == shape) | (table["label"] == 0)]
+        assert point == pytest.approx(roc_auc_score(own["label"], own["logit"]))
