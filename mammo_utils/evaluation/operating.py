@@ -113,11 +113,13 @@ def expected_cost(found: Confusion, *, miss: float, alarm: float = 1.0, prevalen
     ``prevalence`` (0–1) is that of the population it is meant for, by default that of the cases.  Calling all
     negative costs prevalence · ``miss``.
 
+    Raises ``ValueError`` for a prevalence outside 0–1.
+
     >>> expected_cost(Confusion(8, 90, 2, 900), miss=100, prevalence=0.01).__round__(2)
     0.29
     """
     positives = found.true_positive + found.false_negative
-    share = positives / sum(found) if prevalence is None else prevalence
+    share = _check_share(positives / sum(found) if prevalence is None else prevalence)
     return share * miss * (1 - found.sensitivity) + (1 - share) * alarm * (1 - found.specificity)
 
 
@@ -127,14 +129,15 @@ def cheapest_threshold(
     """The threshold with the lowest `expected_cost`; the highest of those that are equal.
 
     Fit it on validation cases.  Infinite where calling nobody positive is cheapest, as it is for a low
-    prevalence and a cheap miss.  Raises ``ValueError`` where a class is absent and as `classification.roc`.
+    prevalence and a cheap miss.  Raises ``ValueError`` where a class is absent, for a prevalence outside 0–1
+    and as `classification.roc`.
 
     >>> cheapest_threshold([0.9, 0.4, 0.4, 0.1], [1, 1, 0, 0], miss=10)
     0.4
     """
     curve = _curve(probability, label, weights)
     _, label, weights = _checked(probability, label, weights)
-    share = weights @ label / weights.sum() if prevalence is None else prevalence
+    share = _check_share(weights @ label / weights.sum() if prevalence is None else prevalence)
     cost = share * miss * (1 - curve.sensitivity) + (1 - share) * alarm * curve.false_positive_rate
     return float(curve.threshold[np.argmin(np.round(cost, 12))])
 
@@ -142,12 +145,14 @@ def cheapest_threshold(
 def predictive_values(sensitivity, specificity, prevalence) -> tuple[np.ndarray, np.ndarray]:
     """Positive and negative predictive value of a test at a prevalence; all 0–1, numbers or arrays.
 
-    NaN where nobody is called so.  Source: Bayes' theorem.
+    NaN where nobody is called so.  Raises ``ValueError`` for anything outside 0–1.  Source: Bayes' theorem.
 
     >>> [float(value.round(3)) for value in predictive_values(0.8, 0.9, 0.005)]
     [0.039, 0.999]
     """
     sensitivity, specificity, prevalence = map(np.asarray, (sensitivity, specificity, prevalence))
+    for share in (sensitivity, specificity, prevalence):
+        _check_share(share)
     hit, miss = prevalence * sensitivity, prevalence * (1 - sensitivity)
     right, alarm = (1 - prevalence) * specificity, (1 - prevalence) * (1 - specificity)
     with np.errstate(invalid="ignore"):
@@ -184,3 +189,9 @@ def _curve(probability, label, weights):
 
 def _share(part: float, rest: float) -> float:
     return part / (part + rest) if part + rest else float("nan")
+
+
+def _check_share(share):
+    if not np.all((np.asarray(share) >= 0) & (np.asarray(share) <= 1)):
+        raise ValueError(f"{share} is no share: give 2 % as 0.02")
+    return share

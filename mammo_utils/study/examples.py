@@ -72,7 +72,8 @@ def main(options: argparse.Namespace) -> int:
 
 
 def _screening(folder: Path) -> int:
-    absent = [one for one in stages.STUDY.settings if not screening.kept(one).is_file()]
+    arms = [stages.at_rate(one) for one in stages.CROSSED]
+    absent = [one for one in arms if not screening.kept(one).is_file()]
     if absent:
         print(
             f"{len(absent)} arms have no logits in {profile.cache_dir()}: run seed 0 of the study first, "
@@ -84,7 +85,7 @@ def _screening(folder: Path) -> int:
     keys = ("stages", "unfreezing", "imbalance", "weights")
     tables = [
         _with_shapes(pd.read_csv(screening.kept(one)), one["size"]).assign(**{key: one[key] for key in keys})
-        for one in stages.STUDY.settings
+        for one in arms
     ]
     made = {"phantom": VERSION, "commit": provenance.commit()}
     pd.concat(tables).assign(**made).to_csv(folder / "screening_breasts.csv", index=False)

@@ -1,7 +1,8 @@
 """The phantom women of the screening study: few with cancer to learn from, enriched ones to be scored on.
 
 RSNA has 2.1 % positive images and breasts and 4.1 % positive women: a woman with cancer has it in one breast.
-Training women are drawn as rare as that.  A test set as rare would need 20,000 breasts for 400 positive ones,
+Training women are drawn as rare as that, by every seed anew, half of those there are: two
+runs share about half of their women.  A test set as rare would need 20,000 breasts for 400 positive ones,
 so it is enriched and weighted back, with `evaluation.classification.prevalence_weights` and ``groups``.
 """
 
@@ -34,7 +35,7 @@ class Women(NamedTuple):
 # `outlined` come first weights.
 WOMEN = {
     "develop": Women("develop", 130, 770),
-    "train": Women("train", 100, 2400),
+    "train": Women("train", 198, 4752),
     "valid": Women("valid", 100, 500),
     "test": Women("test", 400, 2000),
     "external": Women("test", 200, 1000, shifted=True),
@@ -48,7 +49,7 @@ def women(
     """Four views, prepared at ``size``, of the women ``name`` of `WOMEN`; their label is ``cancer``.
 
     ``positive`` and ``negative`` are numbers of women that take the place of those in `WOMEN`.  They are
-    written once, as `phantoms.women` are.
+    written once, as `phantoms.women` are.  The few views in which no breast is found are absent.
 
     Raises ``ValueError`` for an unknown name, and as `exams.enriched`.
     """

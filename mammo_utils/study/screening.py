@@ -8,6 +8,7 @@ the stage on the full set.  ``pos_weight`` is that of the stage's own images.
 from __future__ import annotations
 
 import math
+import os
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +27,7 @@ from mammo_utils.models.classification import build
 from mammo_utils.models.weights import SUFFIX
 from mammo_utils.profile import choose
 from mammo_utils.study import outlined, transfer
+from mammo_utils.study.results import text
 from mammo_utils.study.screened import PREVALENCES, draw, women
 from mammo_utils.synth.breast import VERSION
 from mammo_utils.training import tasks
@@ -47,12 +49,14 @@ WARM = 0.25  # share of them that a warm-up takes
 PORTION, BATCH = 512, 32  # images between two looks at the validation women, and of a step
 FALL = 0.7  # what all rates are multiplied with at each part that is unfrozen
 # Women with and without cancer that a run learns from, drawn anew by every seed.
-DRAWN = {"train": (80, 1920), "develop": (30, 570)}
+DRAWN = {"train": (100, 2400), "develop": (30, 570)}
 SPECIFICITY = 0.9  # that the threshold keeps on validation women
 LEVEL = 0.75  # area under the ROC curve, by which the images that learning takes are told
 
 TOLERANCE = {
-    **dict.fromkeys(("roc_auc", "roc_auc_mean", "roc_auc_image", "roc_auc_woman", "watched"), 0.05),
+    **dict.fromkeys(
+        ("roc_auc", "roc_auc_mean", "roc_auc_image", "roc_auc_woman", "watched", "watched_mean"), 0.05
+    ),
     **dict.fromkeys(("pr_auc_2", "pr_auc_05", "pf1_2", "pf1_05", "pf1_2_fixed", "pf1_05_fixed"), 0.1),
     **dict.fromkeys(("sensitivity_90", "sensitivity_cut", "specificity_cut"), 0.15),
     **dict.fromkeys(("mean_2", "ece_2", "brier_2"), 0.2),
@@ -94,8 +98,9 @@ def classify(settings: dict, seed: int) -> dict[str, float]:
     the women of develop that were not drawn and returns ranks alone, else ``train``, which gives all of
     `scored` and ``_external``, the same on women of another vendor and site.
 
-    ``watched`` is the area under the ROC curve on the watched women at the end, ``images_to_level`` the
-    images after which it first was ``LEVEL``, or the whole budget with ``reached`` 0.
+    ``watched`` is the area under the ROC curve on the watched women at the end, ``watched_mean`` its mean
+    over the looks on the way, ``images_to_level`` the images after which it first was ``LEVEL``, or the whole
+    budget with ``reached`` 0.
 
     Raises ``ValueError`` for weights that are none of these.
     """
@@ -108,13 +113,15 @@ def classify(settings: dict, seed: int) -> dict[str, float]:
     else:
         valid = women("valid", size=settings["size"])
         known = np.arange(len(valid))
+    start = initial(settings, seed)  # may train, hence before the seed
     torch.manual_seed(seed)
-    model = build(settings["model"], size=settings["size"], weights=initial(settings, seed))
+    model = build(settings["model"], size=settings["size"], weights=start)
     curve, seconds = learn(model, images, rows, settings, seed=seed, watch=(valid, watched(valid, known)))
     last = list(curve)[-1]
     first = next((at for at, value in curve.items() if value >= LEVEL), None)
     told = {
         "watched": curve[last],
+        "watched_mean": float(np.mean(list(curve.values()))),
         "reached": float(first is not None),
         "images_to_level": float(first or last),
         "images_per_second": last / seconds,
@@ -154,7 +161,7 @@ def learn(model, images, rows, settings: dict, *, seed: int, watch: tuple) -> tu
     ``watch``: a cache and its rows to look at after every second portion.
     """
     label = images.table["cancer"].to_numpy(float)[rows]
-    small = rows[balance.subset(label, images.table["group"].to_numpy(str)[rows], seed=seed)]
+    small = rows[balance.subset(label, breasts_of(images.table.iloc[rows]), seed=seed)]
     plan = {
         "single": [(rows, 1.0, settings["unfreezing"])],
         "warm_up": [(small, WARM, "all"), (rows, 1 - WARM, settings["unfreezing"])],
@@ -190,6 +197,11 @@ def learn(model, images, rows, settings: dict, *, seed: int, watch: tuple) -> tu
         )
         before, seconds = before + epochs * each, seconds + history.seconds
     return curve, seconds
+
+
+def breasts_of(table: pd.DataFrame) -> np.ndarray:
+    """The breast of each image: the groups of the published balanced subset, all of training women."""
+    return (table["group"] + " " + table["laterality"]).to_numpy(str)
 
 
 def thawing(model, unfreezing: str, *, lr: float, epochs: int) -> str | Plan:
@@ -305,7 +317,8 @@ def _weights(breasts: pd.DataFrame) -> dict[str, np.ndarray]:
 
 def kept(settings: dict) -> Path:
     """The table that keeps the logits of breasts of the arm's run with seed 0."""
-    name = "_".join(Path(str(value)).stem.replace("/", "-") for value in settings.values())
+    values = [Path(value).stem if str(value).endswith(SUFFIX) else text(value) for value in settings.values()]
+    name = "_".join(values).replace("/", "-")
     return profile.cache_dir() / f"phantom_{VERSION}" / "screening" / f"{name}.csv"
 
 
@@ -315,4 +328,6 @@ def keep(views: dict[str, pd.DataFrame], settings: dict) -> None:
     path = kept(settings)
     path.parent.mkdir(parents=True, exist_ok=True)
     columns = ["cohort", "woman", "breast", "label", "logit"]
-    pd.concat(parts)[columns].to_csv(path, index=False, float_format="%.5g")
+    part = path.with_suffix(".part")
+    pd.concat(parts)[columns].to_csv(part, index=False, float_format="%.5g")
+    os.replace(part, path)

@@ -32,7 +32,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     )
     size = 256 if large else profile.current().size
     data.add_argument("--size", type=int, default=size, help="height and width in pixels (%(default)s)")
-    data.add_argument("--cache", type=Path, metavar="DIR", help="prepared images (default: OUT/cache)")
+    data.add_argument("--cache", type=Path, metavar="DIR", help="prepared images (default: OUT/cache_SIZE)")
     data.add_argument("--workers", type=int, default=1, help="processes that prepare them (%(default)s)")
     learning = parser.add_argument_group("training")
     model = own["model"] if large else profile.current().encoder
@@ -77,14 +77,20 @@ def _train(options: argparse.Namespace) -> int:
     from mammo_utils.study.train_command import prepared
 
     recipe = recipes.Recipe(**{field.name: getattr(options, field.name) for field in fields(recipes.Recipe)})
-    folder, side = options.cache or options.out / "cache", (options.size, options.size)
+    folder, side = options.cache or options.out / f"cache_{options.size}", (options.size, options.size)
     table, meant = recipes.labelled(table_of(options.catalog, options))
     print(f"{options.catalog}: {len(table)} images, positive is {meant}")
     outside = None
     if options.external:
         name, root = options.external
+        if Path(root).resolve() == Path(options.root or profile.data_root(options.catalog)).resolve():
+            raise ValueError(f"--external {root} is the folder that is learnt from; give another data set")
         outside, meant = recipes.labelled(catalogs.load(name, Path(root)))
         print(f"{name}: {len(outside)} images, positive is {meant}")
+        if outside["cancer"].nunique() < 2:
+            raise ValueError(f"{name} in {root} has images of one class alone, so that nothing can be scored")
+        beside = folder.with_name(f"{folder.name}_external")
+        away = prepared(outside, beside, size=side, workers=options.workers)
     images = prepared(table, folder, size=side, workers=options.workers)
     model, rows = recipes.train(
         images, recipe, options.out, data={"catalog": options.catalog}, say=partial(print, flush=True)
@@ -92,9 +98,6 @@ def _train(options: argparse.Namespace) -> int:
     cut = recipes.threshold(recipes.breasts(model, images, rows["valid"]), recipe)
     found = {options.catalog: recipes.breasts(model, images, rows["test"])}
     if outside is not None:
-        away = prepared(
-            outside, folder.with_name(f"{folder.name}_external"), size=side, workers=options.workers
-        )
         found[f"{name}, external"] = recipes.breasts(model, away)
     for number, (title, breasts) in enumerate(found.items()):
         end = "_external" if number else ""

@@ -84,9 +84,9 @@ def parts(table: pd.DataFrame, *, seed: int) -> dict[str, np.ndarray]:
 def train(images, recipe: Recipe, folder, *, data: dict | None = None, say=lambda text: None):
     """Train as ``recipe`` says in ``folder``, or go on there; returns the model and the rows of each split.
 
-    Writes ``splits.csv``, and for each stage ``history.csv`` and ``weights.safetensors`` in a folder.  Every
-    stage ends with the weights of the epoch with the best ROC-AUC of single images on the validation women,
-    and the next one starts from them.
+    Writes ``splits.csv``, in which a woman is her number in the cache, and for each stage ``history.csv`` and
+    ``weights.safetensors`` in a folder.  Every stage ends with the weights of the epoch with the best ROC-AUC
+    of single images on the validation women, and the next one starts from them.
 
     Raises ``ValueError`` if ``folder`` holds a run with other settings and as `parts`, `balance.subset` and
     `training.loop.fit` do.
@@ -97,15 +97,19 @@ def train(images, recipe: Recipe, folder, *, data: dict | None = None, say=lambd
     known = [
         images.table.iloc[own][["image_id", "group"]].assign(row=own, split=s) for s, own in rows.items()
     ]
-    catalogs.write(splits.check(pd.concat(known).sort_values("row")), folder / "splits.csv")
+    known = splits.check(pd.concat(known).sort_values("row"))
+    woman = pd.factorize(images.table["group"])[0][known["row"]]
+    catalogs.write(known.drop(columns="group").assign(woman=woman), folder / "splits.csv")
     torch.manual_seed(recipe.seed)
     model = build(recipe.model, weights=recipe.weights, size=images.images.shape[1:]).to(profile.device())
     table = images.table.iloc[rows["train"]]
-    small = balance.subset(table["cancer"].to_numpy(float), table["group"].to_numpy(str), seed=recipe.seed)
-    warm = ("warm_up", rows["train"][small], recipe.warm_epochs, "all")
-    full = ("transfer", rows["train"], recipe.epochs, recipe.unfreezing)
-    plan = {"single": [full], "warm_up": [warm, full], "warm_up_only": [warm]}
-    for stage in plan[choose("stages", recipe.stages, screening.STAGES)]:
+    plan = [("transfer", rows["train"], recipe.epochs, recipe.unfreezing)]
+    if choose("stages", recipe.stages, screening.STAGES) != "single":
+        label, breasts = table["cancer"].to_numpy(float), screening.breasts_of(table)
+        small = rows["train"][balance.subset(label, breasts, seed=recipe.seed)]
+        warm = ("warm_up", small, recipe.warm_epochs, "all")
+        plan = [warm] if recipe.stages == "warm_up_only" else [warm, *plan]
+    for stage in plan:
         _stage(model, images, rows["valid"], recipe, folder, *stage, say)
     return model, rows
 

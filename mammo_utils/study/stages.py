@@ -22,7 +22,7 @@ ALONE = {"stages": "warm_up_only"}
 WAYS = [{"imbalance": way} for way in IMBALANCE if way != arm()["imbalance"]]
 SOURCES = [{"weights": source} for source in ("none", "simclr")]
 ARMS = [*CROSSED, ALONE, *WAYS, *SOURCES]
-TRIALS = (3e-4, 1e-3, 3e-3, 1e-2)
+TRIALS = (1e-4, 3e-4, 1e-3, 3e-3)
 BEYOND: dict[tuple, tuple] = {}
 SEEDS = range(10)
 

@@ -139,3 +139,15 @@ def test_a_threshold_needs_both_classes():
             choose([0.1, 0.9], [0, 0])
     with pytest.raises(ValueError, match="threshold is NaN"):
         confusion([0.1, 0.9], [0, 1], threshold=np.nan)
+
+
+def test_a_prevalence_in_percent_is_refused():
+    found = operating.Confusion(8, 90, 2, 900)
+    for call in (
+        lambda: operating.predictive_values(0.8, 0.9, 2),
+        lambda: operating.predictive_values(80, 0.9, 0.02),
+        lambda: operating.expected_cost(found, miss=10, prevalence=2),
+        lambda: operating.cheapest_threshold([0.9, 0.1], [1, 0], miss=10, prevalence=-0.1),
+    ):
+        with pytest.raises(ValueError, match=r"give 2 % as 0\.02"):
+            call()

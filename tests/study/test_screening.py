@@ -1,7 +1,6 @@
 """The screening runs: what learns from what and for how long, and scores computed another way."""
 
 import math
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -92,11 +91,11 @@ def test_every_stage_has_its_own_images_rates_and_pos_weight(few, monkeypatch):
     screening.learn(model, images, rows, settings, seed=3, watch=(images, rows))
     (warm, _, first, plain), (full, _, second, rates) = calls
     label = images.table["cancer"].to_numpy(float)
-    assert len(warm.rows) == 8  # one woman with cancer and one without
+    assert len(warm.rows) == 4  # one breast with cancer and one without
     assert label[warm.rows].sum() == label[full.rows].sum() == 2
     np.testing.assert_array_equal(full.rows, rows)
     assert set(warm.rows) < set(full.rows)
-    assert (first * 8, second * 16) == (80, 240)  # a quarter of the budget, then the rest
+    assert (first * 4, second * 16) == (80, 240)  # a quarter of the budget, then the rest
     assert plain == ["full"]
     depth = len(model.parts) - 1
     for epoch, groups in enumerate(rates):
@@ -223,4 +222,21 @@ def test_the_studies_compare_equal_arms_with_equal_effort():
         assert study.tolerance == screening.TOLERANCE
     assert stages.DECISIVE.result == grid.table_of(stages.STUDY).stem
     assert all(math.isfinite(pace) and pace >= 1 for pace in stages.PACE.values())
-    assert Path(screening.kept(stages.STUDY.settings[0])) != screening.kept(stages.STUDY.settings[1])
+    one, other = (screening.kept(screening.arm(lr=lr)) for lr in (1e-3, 3e-3))
+    assert one != other  # another rate is another run
+    assert "0.003" in other.name
+
+
+def test_the_first_head_does_not_depend_on_weights_that_are_trained_on_the_way(few, monkeypatch):
+    heads = []
+
+    def stop(model, *rest, **options):
+        heads.append(model.head.weight.detach().clone())
+        raise InterruptedError
+
+    monkeypatch.setattr(screening, "learn", stop)
+    for drawn in (0, 5):
+        monkeypatch.setattr(screening, "initial", lambda *a, n=drawn: torch.rand(n) is None or "none")
+        with pytest.raises(InterruptedError):
+            screening.classify(screening.arm(cohort="develop") | TINY, 3)
+    torch.testing.assert_close(*heads, rtol=0, atol=0)

@@ -39,7 +39,7 @@ def load(root) -> pd.DataFrame:
     home = root / RELEASE if (root / RELEASE).is_dir() else root
     folders = {"AllDICOMs": "*.dcm", "AllXML": f"*{contours.SUFFIX}"}
     tables = read_tables(home, SOURCE, tables={TABLE: COLUMNS}, folders=folders, separator=";")
-    listed = tables[TABLE][COLUMNS].apply(lambda column: column.str.strip())
+    listed = tables[TABLE][COLUMNS].apply(lambda column: column.str.strip()).replace("", pd.NA)
     image = listed["File Name"]
 
     files = {

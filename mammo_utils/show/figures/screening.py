@@ -46,7 +46,7 @@ def fates(sensitivity: float, specificity: float, prevalence: float, *, women: i
 
 
 def crowd(sensitivity: float, specificity: float, prevalence: float) -> Figure:
-    """``CROWD`` women as icons, coloured by what becomes of them at these rates (0–1)."""
+    """``CROWD`` women as icons, coloured by what becomes of them at these rates (0–1), which are by woman."""
     counts = fates(sensitivity, specificity, prevalence)
     figure, axes = new(1, 1, size=(9.5, 6.6))
     ax = axes[0, 0]
@@ -78,10 +78,11 @@ def icon(x: float, y: float) -> tuple[Circle, PathPatch]:
     return Circle((x, y - 0.25), 0.17), PathPatch(body)
 
 
-def prevalences(score, label, shares, *, specificity: float = 0.9) -> Figure:
+def prevalences(score, label, shares, *, groups=None, specificity: float = 0.9) -> Figure:
     """The ROC curve, which no prevalence changes, beside the precision–recall curve at each of ``shares``.
 
-    Points: the threshold with this specificity.  ``shares`` of positives lie between 0 and 1.
+    Points: the threshold with this specificity on these very cases.  ``shares`` of positives lie between 0
+    and 1; ``groups`` as in `classification.prevalence_weights`.
     """
     score, label = np.asarray(score, float), np.asarray(label)
     cut = operating.threshold_at(score, label, specificity=specificity)
@@ -96,7 +97,7 @@ def prevalences(score, label, shares, *, specificity: float = 0.9) -> Figure:
     left.set(xlabel="false positive rate", ylabel="sensitivity")
     left.set_title(f"ROC-AUC {area:.2f} at every prevalence", loc="left", color=INK)
     for share, colour in zip(shares, (GREEN, BLUE, ORANGE, PINK, SKY), strict=False):
-        weights = classification.prevalence_weights(label, share)
+        weights = classification.prevalence_weights(label, share, groups=groups)
         pr = classification.pr(score, label, weights=weights)
         area = classification.average_precision(score, label, weights=weights)
         value, _ = operating.predictive_values(called.sensitivity, called.specificity, share)
@@ -136,7 +137,10 @@ def curves(score, label, *, groups, cut: float) -> Figure:
 
 
 def confusion(score, label, cut: float, *, prevalence: float, women: int = 10_000) -> Figure:
-    """How scores fall about a threshold, and the four counts among ``women`` at a prevalence (0–1)."""
+    """How scores fall about a threshold, and the four counts among ``women`` at a prevalence (0–1).
+
+    Scores are those of women, one each: two breasts make more false alarms than one.
+    """
     score, label = np.asarray(score, float), np.asarray(label)
     called = operating.confusion(score, label, threshold=cut)
     sick = women * prevalence

@@ -82,7 +82,11 @@ def kinds(visible: pd.DataFrame, breasts: pd.DataFrame) -> Figure:
     ``visible``: rows of ``results/lesion_sizes.csv``; solid with the place unknown, dotted with it known.
     ``breasts``: those of one arm, with ``logit``, ``label``, ``woman`` and ``shape`` of the cancer; a bar is
     the 95 % interval by woman.
+
+    Raises ``ValueError`` for breasts of several cohorts.
     """
+    if "cohort" in breasts and breasts["cohort"].nunique() > 1:
+        raise ValueError("give the breasts of one cohort: the numbers of women begin anew in each")
     figure, axes = new(1, 2, size=(10, 3.6), width_ratios=(1.2, 1))
     left, right = axes[0]
     sizes = visible.sort_values("size").set_index("size")
