@@ -28,7 +28,7 @@ from mammo_utils.study import (
     phantoms,
     provenance,
     screened,
-    screening,
+    screening_scores,
     stages,
 )
 from mammo_utils.synth.breast import VERSION, lesions
@@ -73,7 +73,7 @@ def main(options: argparse.Namespace) -> int:
 
 def _screening(folder: Path) -> int:
     arms = [stages.at_rate(one) for one in stages.CROSSED]
-    absent = [one for one in arms if not screening.kept(one).is_file()]
+    absent = [one for one in arms if not screening_scores.kept(one).is_file()]
     if absent:
         print(
             f"{len(absent)} arms have no logits in {profile.cache_dir()}: run seed 0 of the study first, "
@@ -82,11 +82,12 @@ def _screening(folder: Path) -> int:
         )
         return 1
     folder.mkdir(parents=True, exist_ok=True)
-    keys = ("stages", "unfreezing", "imbalance", "weights")
-    tables = [
-        _with_shapes(pd.read_csv(screening.kept(one)), one["size"]).assign(**{key: one[key] for key in keys})
-        for one in arms
-    ]
+    tables = []
+    for one in arms:
+        breasts = _with_shapes(pd.read_csv(screening_scores.kept(one)), one["size"])
+        tables.append(
+            breasts.assign(**{key: one[key] for key in ("stages", "unfreezing", "imbalance", "weights")})
+        )
     made = {"phantom": VERSION, "commit": provenance.commit()}
     pd.concat(tables).assign(**made).to_csv(folder / "screening_breasts.csv", index=False)
     return 0

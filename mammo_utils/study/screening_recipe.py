@@ -20,7 +20,7 @@ from mammo_utils.evaluation import classification, operating
 from mammo_utils.models import weights as sources
 from mammo_utils.models.classification import build
 from mammo_utils.profile import choose
-from mammo_utils.study import screening, segmenter
+from mammo_utils.study import screening, screening_scores, segmenter
 from mammo_utils.study.segmenter import CHECKPOINT, HISTORY, SAVE_EVERY, WEIGHTS
 from mammo_utils.training import tasks
 from mammo_utils.training.loop import fit
@@ -148,7 +148,7 @@ def _stage(model, images, valid, recipe: Recipe, folder: Path, name, rows, epoch
 
 def breasts(model, images, rows=None) -> pd.DataFrame:
     """A row a breast: ``woman``, ``breast``, ``label``, ``logit`` (highest of its views), ``images``."""
-    return screening.by(screening.predicted(model, images, rows))
+    return screening_scores.by(screening_scores.predicted(model, images, rows))
 
 
 def threshold(valid: pd.DataFrame, recipe: Recipe) -> float:

@@ -3,9 +3,10 @@
 ``screening_decisive`` holds the 2×2 of {one stage, warm-up first} × {all layers at once, progressive
 unfreezing} in ten paired seeds; ``screening`` adds the warm-up alone, the ways to meet rare positives and
 other first weights.  ``screening_seconds`` repeats the arms in which layers are frozen at first with the
-images that the time of the others is enough for; all three fill one table.  Rates were chosen in
-``screening_tuning`` by the highest area under the ROC curve by breast, mean of its seeds, of the same trials
-for each arm, and of ``BEYOND`` where these did not reach far enough.
+images that the time of the others is enough for; all three fill one table.  ``screening_tuning`` tries the
+same rates for each arm, and those of ``BEYOND`` where these do not reach far enough; the rule is the highest
+area under the ROC curve by breast, mean of its seeds.  It has not been run to its end: ``RATES`` and ``PACE``
+are provisional, and no table of these studies comes with the package yet.
 """
 
 from __future__ import annotations
@@ -32,9 +33,9 @@ def name(settings: dict) -> tuple[str, ...]:
     return tuple(settings.get(key, arm()[key]) for key in ("stages", "unfreezing", "imbalance", "weights"))
 
 
-# Learning rates, each the best of as many trials.
+# Learning rates, provisional: of one stage and all layers at once the best so far.
 RATES = {name(one): 1e-3 for one in ARMS}
-# Images a second in training, in units of those of all layers at once, from the table of equal images.
+# Images a second with unfreezing over those of all layers at once, provisional: not measured.
 PACE = {"single": 1.0, "warm_up": 1.0}
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from mammo_utils.__main__ import main
 from mammo_utils.data.batches import Arrays
-from mammo_utils.study import examples, screened, screening, stages
+from mammo_utils.study import examples, screened, screening_scores, stages
 from mammo_utils.synth.breast import exam
 from mammo_utils.training.tasks import Masks
 
@@ -92,7 +92,7 @@ def test_logits_of_breasts_are_joined_with_their_arms_and_lesions(tmp_path, monk
     for number, settings in enumerate(arms):
         row = {"woman": sick, "breast": f"{sick}L", "label": 1, "logit": float(number)}
         healthy = {"woman": 1 - sick, "breast": "9R", "label": 0, "logit": 0.0}
-        screening.keep({"test": pd.DataFrame([row, healthy])}, settings)
+        screening_scores.keep({"test": pd.DataFrame([row, healthy])}, settings)
     assert main(["examples", "screening", "--out", str(tmp_path / "out")]) == 0
     table = pd.read_csv(tmp_path / "out" / "screening_breasts.csv")
     for number, settings in enumerate(arms):
