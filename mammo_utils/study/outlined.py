@@ -1,7 +1,7 @@
 """First weights of the screening networks: an encoder that has learnt to outline lesions, on other women.
 
-Labels of whole images say that somewhere there is a cancer; from a hundred women who have one a small network
-does not find out what it looks like.  Outlines say where.  On real images CBIS-DDSM has them; here women of
+Labels of whole images say that somewhere there is a cancer; in trials on ``develop`` a small network did not
+find out from them what it looks like.  Outlines say where.  On real images CBIS-DDSM has them; here women of
 the pool do, half of them with cancer.
 """
 
