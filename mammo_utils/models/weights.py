@@ -18,6 +18,8 @@ from mammo_utils.profile import choose, shipped
 SUFFIX = ".safetensors"
 # How an encoder was pretrained here; names of `training.pretraining.RECIPES`, a room above this one.
 METHODS = ("fractal", "simclr", "barlow_twins", "masked", "multiview")
+# Those whose files come with this package; the last one learnt to outline lesions, `study.outlined`.
+SHIPPED = (*METHODS, "lesions")
 # What timm's classifiers have behind the features that a segmenter uses.
 HEADS = {"classifier", "conv_head", "bn2", "fc", "fc_norm", "head", "norm"}
 
@@ -26,15 +28,15 @@ def check(weights: str | Path, model: str, download: str | None) -> str | Path:
     """Return "none", the name of the download, or the path of a safetensors file; raise on anything else.
 
     ``download`` is the name of the weights that a library offers for the encoder of ``model``, if any.  A
-    name in ``METHODS`` becomes the path of the file that comes with this package.
+    name in ``SHIPPED`` becomes the path of the file that comes with this package.
 
     Raises ``ValueError`` for an unknown name; ``FileNotFoundError`` as `pretrained`.
     """
     if Path(weights).suffix == SUFFIX:
         return Path(weights)
-    offered = ("none", *([download] if download else []), *METHODS, f"the path of a {SUFFIX} file")
+    offered = ("none", *([download] if download else []), *SHIPPED, f"the path of a {SUFFIX} file")
     chosen = choose(f"weights for {model}", str(weights), offered)
-    return pretrained(chosen, model) if chosen in METHODS else chosen
+    return pretrained(chosen, model) if chosen in SHIPPED else chosen
 
 
 def file_name(method: str, model: str) -> str:
@@ -59,10 +61,13 @@ def pretrained(method: str, model: str) -> Path:
         return shipped(f"weights/{name}")
     except FileNotFoundError:
         source = "" if method == "fractal" else "--data CATALOGUE --root DIR "
+        how = f"  python -m mammo_utils pretrain {method} --model {model} {source}--out {name}\n"
+        if method not in METHODS:
+            encoder = model.rpartition("/")[2]
+            how = f"  mammo_utils.study.outlined.encoder({encoder!r}, size=128)\n"
         raise FileNotFoundError(
             f"no weights {method!r} of {model} come with this package ({name}); there are: "
-            f"{', '.join(_shipped()) or 'none'}.  Make them with\n"
-            f"  python -m mammo_utils pretrain {method} --model {model} {source}--out {name}\n"
+            f"{', '.join(_shipped()) or 'none'}.  Make them with\n{how}"
             "and give the path of that file as weights"
         ) from None
 

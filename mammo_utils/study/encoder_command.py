@@ -7,12 +7,12 @@ import shutil
 import sys
 from pathlib import Path
 
-from mammo_utils.models.weights import METHODS
+from mammo_utils.models.weights import SHIPPED
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``encoder`` to its parser."""
-    parser.add_argument("method", choices=METHODS, help="how it learns")
+    parser.add_argument("method", choices=SHIPPED, help="how it learns")
     parser.add_argument("--seed", type=int, default=0, help="of the pretraining (%(default)s, as shipped)")
     parser.add_argument(
         "--out", type=Path, required=True, metavar="DIR", help="folder, such as data/weights of a clone"
@@ -22,12 +22,18 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def main(options: argparse.Namespace) -> int:
     """Train it in the cache folder, or go on there, and copy it under its name; 1 if an option is wrong."""
     from mammo_utils.models.weights import made
-    from mammo_utils.study import encoders, transfer
+    from mammo_utils.study import encoders, outlined, transfer
 
     if options.seed < 0:
         print(f"error: --seed {options.seed}: give 0 or more", file=sys.stderr)
         return 1
-    path = encoders.learnt(transfer.pretraining(encoders.SMALL, options.method), options.seed)
+    if options.method == outlined.METHOD:
+        if options.seed != outlined.SETTINGS["seed"]:
+            print(f"error: --seed {options.seed}: {options.method} has seed 0 alone", file=sys.stderr)
+            return 1
+        path = outlined.learnt(encoders.SMALL.rpartition("/")[2], outlined.SIZE)
+    else:
+        path = encoders.learnt(transfer.pretraining(encoders.SMALL, options.method), options.seed)
     options.out.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(path, options.out / path.name)
     found = made(path)

@@ -134,7 +134,7 @@ def test_what_does_not_fit_is_listed_and_nothing_is_copied(tmp_path):
 
 @pytest.mark.parametrize("name", ["moco", "Fractal", "weights.pth"])
 def test_unknown_weights_list_what_can_be_had(name):
-    listed = "none, imagenet, fractal, simclr, barlow_twins, masked, multiview, the path of a .safetensors"
+    listed = "none, imagenet, " + ", ".join(weights.SHIPPED) + ", the path of a .safetensors"
     with pytest.raises(ValueError, match=f"{name}.*: {listed}"):
         build("unet/mobilenetv2_050", size=64, weights=name)
 

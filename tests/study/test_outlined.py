@@ -25,12 +25,13 @@ def few(monkeypatch, tmp_path):
 def test_the_encoder_of_a_classifier_is_made_once(few):
     settings = screening.arm(model="test_efficientnet", size=64)
     path = screening.initial(settings, 0)
-    assert path == few / "64_test_efficientnet_lesions.safetensors"
+    assert path == few / "64" / "test_efficientnet_lesions.safetensors"
     assert screening.initial(settings, 1) == path  # the same for every seed
     before = path.stat().st_mtime_ns
     assert outlined.encoder("test_efficientnet", 64).stat().st_mtime_ns == before
     made = weights.made(path)
-    assert (made["size"], made["budget"], made["seed"]) == (64, 16, 0)
+    assert made["settings"].items() >= {"size": 64, "budget": 16, "seed": 0}.items()
+    assert made["images_through"] >= made["learnt_from"] > 0
     model = build("test_efficientnet", size=64, weights=path)
     torch.manual_seed(0)
     fresh = build("test_efficientnet", size=64)
@@ -40,14 +41,30 @@ def test_the_encoder_of_a_classifier_is_made_once(few):
 
 @pytest.mark.slow
 def test_a_lesion_is_found_where_many_were_outlined(few):
-    model, seconds = outlined.learn("test_efficientnet", 64, budget=600)
-    assert seconds > 0
+    model, history, count = outlined.learn("test_efficientnet", 64, budget=600)
+    assert history.rows[-1]["loss"] < history.rows[0]["loss"]
     images = screened.women("outlined", size=64)
     lesion = images.masks["lesion"]
     rows = np.flatnonzero(lesion.any((1, 2)))
+    assert count == len(rows)
     with torch.no_grad():
         found = model(torch.from_numpy(images.images[rows].astype(np.float32))[:, None] / 65535)
     inside = lesion[rows].astype(bool)
     logit = found[:, 0].numpy() if found.shape[1] == 1 else found.numpy()[:, 0]
     breast_here = images.masks["foreground"][rows].astype(bool)
     assert logit[inside].mean() > logit[breast_here & ~inside].mean() + 0.5
+
+
+def test_the_file_of_the_package_serves_where_its_settings_are_the_same(few, monkeypatch):
+    ready = few / "ready.safetensors"
+    ready.parent.mkdir(parents=True)
+    model = build("test_efficientnet", size=64)
+    settings = outlined.SETTINGS | {"model": "unet/test_efficientnet", "size": 64}
+    settings |= {"women": list(screened.WOMEN["outlined"])}
+    weights.save(model.encoder, ready, {"settings": settings})
+    monkeypatch.setattr(outlined, "shipped", lambda name: ready)
+    monkeypatch.setattr(outlined, "learnt", lambda model, size: "trained here")
+    assert outlined.encoder("test_efficientnet", 64) == ready
+    assert outlined.encoder("test_efficientnet", 96) == "trained here"
+    monkeypatch.setitem(outlined.SETTINGS, "lr", 1e-3)
+    assert outlined.encoder("test_efficientnet", 64) == "trained here"
