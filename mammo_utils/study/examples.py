@@ -72,7 +72,7 @@ def main(options: argparse.Namespace) -> int:
 
 
 def _screening(folder: Path) -> int:
-    arms = [stages.at_rate(one) for one in stages.CROSSED]
+    arms = [stages.at_rate(one) for one in stages.SHOWN]
     absent = [one for one in arms if not screening_scores.kept(one).is_file()]
     if absent:
         print(

@@ -24,7 +24,8 @@ from mammo_utils.models.weights import SUFFIX
 from mammo_utils.profile import choose
 from mammo_utils.study import outlined, transfer
 from mammo_utils.study.screened import draw, women
-from mammo_utils.study.screening_scores import keep, predicted, ranks, scored
+from mammo_utils.study.screening_scores import keep, kept, predicted, ranks, scored
+from mammo_utils.study.segmenter import save
 from mammo_utils.training import tasks
 from mammo_utils.training.loop import fit
 from mammo_utils.training.strategies import Plan, gradual
@@ -129,12 +130,24 @@ def classify(settings: dict, seed: int) -> dict[str, float]:
     breasts |= {"test": predicted(model, test), "external": predicted(model, away)}
     if seed == 0:
         keep(breasts, settings)
+        save(model, kept(settings).with_suffix(SUFFIX))
     elsewhere = scored(breasts["valid"], breasts["external"])
     return (
         scored(breasts["valid"], breasts["test"])
         | {f"{name}_external": elsewhere[name] for name in AWAY}
         | told
     )
+
+
+def cost(settings: dict, seed: int) -> dict[str, float]:
+    """Train as `classify` does, unscored, for the speed of an arm: runs that take turns can be compared."""
+    images = women(settings["cohort"], size=settings["size"])
+    positive, negative = DRAWN[settings["cohort"]]
+    rows = draw(images, positive=positive, negative=negative, seed=seed)
+    torch.manual_seed(seed)
+    model = build(settings["model"], size=settings["size"], weights=initial(settings, seed))
+    curve, seconds = learn(model, images, rows, settings, seed=seed, watch=(images, watched(images, rows)))
+    return {"images_per_second": list(curve)[-1] / seconds, "train_seconds": seconds}
 
 
 def initial(settings: dict, seed: int) -> str | Path:

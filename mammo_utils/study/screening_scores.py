@@ -95,7 +95,7 @@ def _weights(breasts: pd.DataFrame) -> dict[str, np.ndarray]:
 
 
 def kept(settings: dict) -> Path:
-    """The table that keeps the logits of breasts of the arm's run with seed 0."""
+    """The table that keeps the logits of breasts of the arm's run with seed 0; beside it lie its weights."""
     values = [Path(value).stem if str(value).endswith(SUFFIX) else text(value) for value in settings.values()]
     name = "_".join(values).replace("/", "-")
     return profile.cache_dir() / f"phantom_{VERSION}" / "screening" / f"{name}.csv"

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from safetensors.torch import load_file
 from scipy.special import expit
 from sklearn.metrics import average_precision_score, roc_auc_score
 
@@ -43,11 +44,22 @@ def test_a_run_gives_every_score_once_and_a_second_one_the_same(few, kind):
     again = screening.classify(settings, 0)
     for name in set(found) - {"images_per_second", "train_seconds"}:
         assert again[name] == pytest.approx(found[name], nan_ok=True), name
-    table = pd.read_csv(screening_scores.kept(settings))
+    kept = screening_scores.kept(settings)
+    model = build("test_efficientnet", size=64)
+    model.load_state_dict(load_file(kept.with_suffix(".safetensors")))
+    views = screening_scores.by(screening_scores.predicted(model, screened.women("test", size=64)))
+    table = pd.read_csv(kept)
+    np.testing.assert_allclose(table.loc[table["cohort"] == "test", "logit"], views["logit"], rtol=1e-4)
     assert set(table["cohort"]) == {"valid", "test", "external"}
     assert len(table) == 3 * 8 * 2  # three cohorts of eight women
     test = table[table["cohort"] == "test"]
     assert found["roc_auc"] == pytest.approx(roc_auc_score(test["label"], test["logit"]))
+
+
+@pytest.mark.slow
+def test_the_cost_is_that_of_training_alone(few):
+    found = screening.cost(screening.arm(stages="warm_up", cohort="develop") | TINY, 0)
+    assert found["images_per_second"] * found["train_seconds"] == pytest.approx(64)
 
 
 @pytest.mark.slow
