@@ -8,11 +8,11 @@ import torch
 from mammo_utils import profile
 from mammo_utils.models import weights
 from mammo_utils.models.segmentation import build
-from mammo_utils.study import encoders, grid, transfer
+from mammo_utils.study import encoders, grid, outlined, transfer
 
 
 def files():
-    return {method: weights.pretrained(method, encoders.SMALL) for method in weights.METHODS}
+    return {method: weights.pretrained(method, encoders.SMALL) for method in weights.SHIPPED}
 
 
 def test_the_card_says_what_the_files_say():
@@ -48,6 +48,13 @@ def test_a_shipped_encoder_is_the_first_pretraining_of_the_study(method, tmp_pat
     table = grid.read("encoders")
     row = table[(table["method"] == method) & (table["model"] == encoders.SMALL) & (table["start"] == "none")]
     assert row.loc[row["seed"] == 0, "loss"].item() == pytest.approx(made["loss"], rel=1e-4)
+
+
+def test_the_encoder_that_outlined_lesions_serves_the_screening_networks(tmp_path, monkeypatch):
+    monkeypatch.setenv("MAMMO_CACHE", str(tmp_path))
+    assert outlined.encoder("mobilenetv2_050", outlined.SIZE) == files()["lesions"]
+    assert "dirty" not in weights.made(files()["lesions"])["commit"]
+    assert not list(tmp_path.iterdir())
 
 
 def test_shipped_encoders_are_small_load_and_differ():
