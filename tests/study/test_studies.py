@@ -120,6 +120,7 @@ def test_a_shipped_encoder_gives_the_row_of_its_source():
 
 def test_metrics_that_decide_have_a_tolerance():
     decide = [{"dice", "mae"}, {"density_r2", "vendor", "identity"}, {"loss", "images_per_second"}]
+    decide += [{"known_spiculated", "unknown_spiculated"}]
     for study in map(grid.find, grid.STUDIES):
         assert pd.Series(study.tolerance).gt(0).all()
         assert any(some <= set(study.tolerance) for some in decide), study.name
