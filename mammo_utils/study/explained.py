@@ -1,0 +1,175 @@
+"""Every method and layer scored on the detected cancers of phantom women: which map finds the lesion?
+
+Only views that the classifier calls at a fixed specificity are scored, for the map of a missed cancer has
+nothing to find; the others say whether the classifier is good enough for its maps to be ranked at all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import nn
+
+from mammo_utils import profile
+from mammo_utils.data.batches import Batches
+from mammo_utils.data.cache import ImageCache
+from mammo_utils.evaluation import operating
+from mammo_utils.evaluation.classification import roc_auc
+from mammo_utils.explain import layers as places
+from mammo_utils.explain import localisation, perturbation, twins
+from mammo_utils.explain.cam import METHODS, explain
+from mammo_utils.models.inspect import mode
+from mammo_utils.synth.breast.lesions import cancer_shape
+from mammo_utils.training import tasks
+
+SPECIFICITY = 0.9  # among the views without cancer, at the logit from which on a cancer counts as detected
+SMALL = 20.0  # mm: diameter of a disc of the lesion's area up to which it is small
+TARGET = 1
+KEYS = ["method", "layer", "score"]
+
+
+class Cases(NamedTuple):
+    """Views with a cancer that the classifier detected, and how well it tells cancers at all."""
+
+    images: np.ndarray  # (N, H, W) float32 in 0–1
+    masks: np.ndarray  # (N, H, W) bool, the lesion
+    breast: np.ndarray  # (N, H, W) bool, with muscle
+    table: (
+        pd.DataFrame
+    )  # a row each: ``row`` of the cache, ``woman``, ``shape``, ``mm``, ``logit``, ``effect``
+    pairs: list[twins.Pair]
+    auc: dict[str, float]  # by view, of all cancers and of every kind, against all views without
+
+
+def detected(model: nn.Module, images: ImageCache, *, count: int | None = None, seed: int = 0) -> Cases:
+    """The views of phantom women with a cancer that ``model``, with one logit, calls; at most ``count``.
+
+    Called is a logit that at most 1 - ``SPECIFICITY`` of the views without cancer reach.
+
+    Raises ``ValueError`` where no cancer is called.
+    """
+    batches = Batches(images, target="cancer", breast="foreground", batch_size=64, device=profile.device())
+    found = tasks.predict_scores(model, batches)
+    logit, label = found.logit[np.argsort(found.row)], found.target[np.argsort(found.row)] == 1
+    shapes = np.array([cancer_shape(_number(name)) for name in images.table["patient_id"]])
+    area = images.masks["lesion"].sum((1, 2))
+    mm = 2 * np.sqrt(area / np.pi) * images.geometry["spacing_mm"].to_numpy()
+    auc = {}
+    for kind, chosen in kinds(shapes, mm).items():
+        rows = (chosen & label) | ~label
+        auc[kind] = roc_auc(logit[rows], label[rows])
+    cut = operating.threshold_at(logit, label, specificity=SPECIFICITY)
+    rows = np.flatnonzero(label & (area > 0) & (logit >= cut))
+    if not len(rows):
+        raise ValueError("this classifier calls no view with a cancer: there is nothing to explain")
+    if count is not None and count < len(rows):
+        rows = np.sort(np.random.default_rng(seed).choice(rows, count, replace=False))
+    table = images.table.iloc[rows]
+    pairs = _pairs(table, images.images.shape[1])
+    women = pd.factorize(images.table["group"])[0]
+    about = {"row": rows, "woman": women[rows], "shape": shapes[rows], "mm": mm[rows]}
+    about |= {"logit": logit[rows], "effect": twins.effect(model, pairs)}
+    pixels = (images.images[rows] / 65535).astype(np.float32)
+    masks = (np.asarray(images.masks[name][rows]) for name in ("lesion", "foreground"))
+    return Cases(pixels, *masks, pd.DataFrame(about), pairs, auc)
+
+
+def kinds(shapes: np.ndarray, mm: np.ndarray) -> dict[str, np.ndarray]:
+    """Which of N lesions are of each kind: all, by shape and by size."""
+    found = {"all": np.ones(len(shapes), bool)}
+    found |= {str(shape): shapes == shape for shape in sorted(set(shapes))}
+    return found | {f"up to {SMALL:g} mm": mm <= SMALL, f"over {SMALL:g} mm": mm > SMALL}
+
+
+def measure(
+    model: nn.Module,
+    cases: Cases,
+    *,
+    methods: Sequence[str] = tuple(METHODS),
+    layers: Sequence[str] | None = None,
+    steps: int = perturbation.STEPS,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Every score of every map: a row an image, method, layer and score.
+
+    ``layers``: by default all encoder parts but the stem.  Columns: ``image``, ``woman``, ``shape``, ``mm``,
+    ``method``, ``layer``, ``score``, ``value``, ``chance`` and ``ceiling``.  Beside the methods stand
+    ``centre prior`` and ``edges``.  Scores: those of `localisation.SCORES`; ``twin``, that of
+    `twins.agreement`, whose ceiling is the difference itself; ``insertion`` and ``deletion`` (low is good),
+    whose chance is a random map and whose ceiling the lesion, which is no bound: a network need not look
+    there.
+    """
+    layers = [name for name in places.names(model) if name != "stem"] if layers is None else layers
+    inputs = torch.from_numpy(cases.images)[:, None]
+    change, frames = twins.difference(cases.pairs), []
+    for layer in layers:
+        with mode(model):
+            grid = places.find(model, inputs[:1].to(next(model.parameters()).device), layer).grid
+        maps = {
+            method: explain(model, inputs, target=TARGET, method=method, layer=layer, normalise=False)
+            for method in methods
+        }
+        maps |= localisation.references(grid, cases.images, cases.breast, cases.masks)
+        scores = {
+            name: {method: own(heat, cases.masks) for method, heat in maps.items()}
+            | {"random": localisation.chance(own, grid, cases.breast, cases.masks, seed=seed)}
+            for name, own in localisation.SCORES.items()
+        }
+        noise = localisation.random(grid, cases.breast, seed=seed)[0]
+        scores["twin"] = {
+            name: twins.agreement(heat, cases.pairs)
+            for name, heat in (maps | {"lesion": grid.passed(change), "random": noise}).items()
+        }
+        options = {"target": TARGET, "steps": steps, "seed": seed}
+        areas = {
+            name: perturbation.curves(model, inputs, heat, **options).areas
+            for name, heat in (maps | {"random": noise}).items()
+        }
+        for place, name in enumerate(("insertion", "deletion")):
+            scores[name] = {method: both[place] for method, both in areas.items()}
+        for score, values in scores.items():
+            chance, ceiling = values.pop("random"), values.pop("lesion")
+            frames += [
+                cases.table[["woman", "shape", "mm"]]
+                .assign(image=cases.table["row"], method=method, layer=layer, score=score)
+                .assign(value=value, chance=chance, ceiling=ceiling)
+                for method, value in values.items()
+            ]
+    return pd.concat(frames, ignore_index=True)
+
+
+def table(measured: pd.DataFrame, auc: dict[str, float], *, n: int = 1000) -> pd.DataFrame:
+    """`localisation.summary` of `measure`, with ``auc`` of the kind of lesion and the ``rank`` of each map.
+
+    Maps of the network (not the references) are ranked within a score and kind of lesion, 1 being the best;
+    where the AUC is below `localisation.RANKABLE` they are not ranked (NaN).
+    """
+    every = kinds(measured["shape"].to_numpy(), measured["mm"].to_numpy())
+    found = localisation.summary(measured, KEYS, kinds={k: v for k, v in every.items() if v.any()}, n=n)
+    found["auc"] = found["lesion"].map(auc)
+    good = found["estimate"].where(found["score"] != "deletion", -found["estimate"])
+    ranked = found["method"].isin(METHODS) & (found["auc"] >= localisation.RANKABLE)
+    found["rank"] = (
+        good[ranked].groupby([found["score"], found["lesion"]]).rank(ascending=False, method="min")
+    )
+    return found
+
+
+def _number(patient_id: str) -> int:
+    return int(patient_id.removeprefix("P"))
+
+
+def _pairs(table: pd.DataFrame, size: int) -> list[twins.Pair]:
+    """The pair of each row; a woman is rendered once."""
+    found = {
+        (name, pair.laterality, pair.view): pair
+        for name in table["patient_id"].unique()
+        for pair in twins.pairs(_number(name), size=size)
+    }
+    return [
+        found[key] for key in table[["patient_id", "laterality", "view"]].itertuples(index=False, name=None)
+    ]

@@ -1,0 +1,125 @@
+"""The table of methods and layers: what is scored, what each column is, and when nothing is ranked."""
+
+import io
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from mammo_utils.data import cache
+from mammo_utils.evaluation.classification import roc_auc
+from mammo_utils.explain import cam, layers, localisation, perturbation, twins
+from mammo_utils.models.classification import build
+from mammo_utils.study import explained, screened
+from mammo_utils.synth.breast.lesions import cancer_shape
+
+
+@pytest.fixture(scope="module")
+def women(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MAMMO_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield screened.women("test", size=64, positive=3, negative=3)
+
+
+@pytest.fixture(scope="module")
+def model():
+    torch.manual_seed(0)
+    return build("test_efficientnet", size=64)
+
+
+class Knowing(torch.nn.Module):
+    """A network that recalls by heart how to score each image."""
+
+    def __init__(self, model, images: cache.ImageCache, logit):
+        super().__init__()
+        self.model = model
+        pixels = (images.images[:] / 65535).astype(np.float32)
+        self.known = {pixel.tobytes(): float(value) for pixel, value in zip(pixels, logit, strict=True)}
+
+    @property
+    def parts(self):
+        return self.model.parts
+
+    def forward(self, x):
+        own = [self.known.get(one.detach().numpy().tobytes(), 0.0) for one in x[:, 0]]
+        return 0 * self.model(x) + torch.tensor(own)[:, None]
+
+
+def test_detected_cancers_alone_are_scored(women, model):
+    label = women.table["cancer"].to_numpy() == 1
+    logit = np.random.default_rng(0).normal(size=len(women)) + 1.5 * label
+    cut = np.sort(logit[~label])[::-1][int(0.1 * (~label).sum()) - 1]
+    found = explained.detected(Knowing(model, women, logit), women)
+    rows = found.table["row"].to_numpy()
+    expected = label & (logit >= cut) & women.masks["lesion"].any((1, 2))
+    np.testing.assert_array_equal(rows, np.flatnonzero(expected))
+    assert 0 < len(rows) < label.sum()
+    np.testing.assert_allclose(found.table["logit"], logit[rows], rtol=1e-5)
+    assert found.auc["all"] == pytest.approx(roc_auc(logit, label))
+    shapes = np.array([cancer_shape(int(name[1:])) for name in women.table["patient_id"]])
+    for shape in set(shapes[label]):
+        chosen = ~label | (shapes == shape)
+        assert found.auc[shape] == pytest.approx(roc_auc(logit[chosen], label[chosen]))
+    for row, pair in zip(rows, found.pairs, strict=True):
+        record = women.table.iloc[row]
+        assert (pair.laterality, pair.view) == (record["laterality"], record["view"])
+    spacing = women.geometry["spacing_mm"].to_numpy()[rows]
+    area = found.masks.sum((1, 2)) * spacing**2
+    np.testing.assert_allclose(np.pi * found.table["mm"] ** 2 / 4, area)
+    fewer = explained.detected(Knowing(model, women, logit), women, count=2)
+    assert set(fewer.table["row"]) < set(rows)
+    assert len(fewer.table) == 2
+    with pytest.raises(ValueError, match="calls no view with a cancer"):
+        explained.detected(Knowing(model, women, -10.0 * label), women)
+
+
+@pytest.fixture(scope="module")
+def measured(women, model):
+    label = women.table["cancer"].to_numpy() == 1
+    cases = explained.detected(Knowing(model, women, 1.0 * label), women, count=4)
+    options = {"methods": ["hirescam", "eigencam"], "layers": ["stage2", "stage4"], "steps": 4}
+    return cases, explained.measure(model, cases, **options)
+
+
+def test_every_map_has_every_score_once(measured, model):
+    cases, table = measured
+    names = [*localisation.SCORES, "twin", "insertion", "deletion"]
+    assert len(table) == 4 * 2 * 4 * len(names)  # images, layers, maps (two are references), scores
+    assert not table.duplicated(["image", "method", "layer", "score"]).any()
+    assert set(table["method"]) == {"hirescam", "eigencam", "centre prior", "edges"}
+    assert set(table["score"]) == set(names)
+    numbers = table[["value", "chance", "ceiling"]]
+    assert np.isfinite(numbers).all(axis=None)
+    inputs = torch.tensor(cases.images)[:, None]
+    maps = cam.explain(model, inputs, target=1, method="hirescam", layer="stage2", normalise=False)
+    own = table[(table["method"] == "hirescam") & (table["layer"] == "stage2")].set_index("score")["value"]
+    np.testing.assert_allclose(own["energy"], localisation.energy(maps, cases.masks), rtol=1e-5)
+    np.testing.assert_allclose(own["twin"], twins.agreement(maps, cases.pairs), rtol=1e-5)
+    areas = perturbation.curves(model, inputs, maps, target=1, steps=4).areas
+    np.testing.assert_allclose(own["deletion"], areas[1], rtol=1e-4)
+    grid = layers.find(model.eval(), inputs[:1], "stage4").grid
+    ceiling = localisation.iou(grid.passed(cases.masks.astype(float)), cases.masks)
+    chosen = table[(table["layer"] == "stage4") & (table["score"] == "iou")]
+    for _, part in chosen.groupby("method"):
+        np.testing.assert_allclose(part["ceiling"], ceiling, rtol=1e-5)
+
+
+def test_the_table_ranks_only_where_the_classifier_can_tell(measured):
+    cases, table = measured
+    kinds = [name for name in cases.auc if name != "all"]
+    auc = {"all": 0.8} | {name: 0.74 for name in kinds}
+    found = explained.table(table, auc, n=50)
+    columns = ["method", "layer", "score", "lesion", "images", "women", "estimate", "low", "high"]
+    columns += ["chance", "ceiling", "gain", "gain_low", "gain_high", "auc", "rank"]
+    assert list(found.columns) == columns
+    assert found[found["lesion"] != "all"]["rank"].isna().all()
+    own = found[found["lesion"] == "all"]
+    assert own[own["method"].isin(["centre prior", "edges"])]["rank"].isna().all()
+    for score, part in own[own["method"].isin(cam.METHODS)].groupby("score"):
+        best = part.loc[part["rank"].idxmin()]
+        assert best["rank"] == 1
+        assert best["estimate"] == (part["estimate"].min() if score == "deletion" else part["estimate"].max())
+        assert len(part) == 4
+    again = pd.read_csv(io.StringIO(found.to_csv(index=False)))
+    pd.testing.assert_frame_equal(again, found, check_dtype=False)
