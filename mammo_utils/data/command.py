@@ -75,11 +75,11 @@ def audited(table) -> str:
 
 
 def main(options: argparse.Namespace) -> int:
-    """Load the table, split it by woman, audit the split by its keys and decode every image once.
+    """Load the table, split it by group, audit the split by its keys and decode every image once.
 
     A second run resumes.  Returns the exit status: 1 where the folder is not the data set.
     """
-    from mammo_utils.data import cache, splits
+    from mammo_utils.data import cache, catalogs, splits, tiles
 
     try:
         table = table_of(options.name, options)
@@ -90,12 +90,19 @@ def main(options: argparse.Namespace) -> int:
     stratify = [column for column in ("cancer", "density") if table[column].notna().any()]
     table = splits.split(table, stratify=stratify[:1], seed=options.seed)
     print(audited(table))
+    if options.name in catalogs.TILES:
+        made = tiles.build(table, options.out, size=options.size, workers=options.workers)
+        print(f"{len(made.table)} tiles of {made.table['group'].nunique()} groups in {options.out}")
+        print(made.table.groupby("split")["group"].nunique().rename("groups").to_string())
+        return _failures(len(table) - len(made.table), options.out)
     built = cache.build(table, options.out, size=options.size, workers=options.workers)
     print(f"{len(built.table)} images of {built.table['group'].nunique()} women in {options.out}")
     print(built.table.groupby("split")["group"].nunique().rename("women").to_string())
-    if len(built.failures):
-        print(
-            f"{len(built.failures)} files could not be read, see {options.out / 'failures.csv'}",
-            file=sys.stderr,
-        )
+    return _failures(len(built.failures), options.out)
+
+
+def _failures(count: int, out: Path) -> int:
+    """Say how many files could not be read; the exit status, which is 0."""
+    if count:
+        print(f"{count} files could not be read, see {out / 'failures.csv'}", file=sys.stderr)
     return 0

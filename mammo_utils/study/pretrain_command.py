@@ -37,7 +37,7 @@ OPTIONS = {
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Add the methods and the options of each to the parser of ``pretrain``."""
-    from mammo_utils.data.catalogs import NAMES
+    from mammo_utils.data.catalogs import MAMMOGRAMS
     from mammo_utils.models.segmentation import MODELS
     from mammo_utils.training.pretraining import RECIPES
 
@@ -49,7 +49,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
             images.add_argument("--classes", type=int, default=1000, help="formulae (%(default)s)")
             images.add_argument("--instances", type=int, default=1, help="images of each (%(default)s)")
         else:
-            _data(images, NAMES)
+            _data(images, MAMMOGRAMS)
         images.add_argument(
             "--size", type=int, default=profile.current().size, help="height in pixels (%(default)s)"
         )

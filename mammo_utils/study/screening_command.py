@@ -13,7 +13,7 @@ from mammo_utils.data.command import label_option, table_of
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``train screening`` to its parser."""
-    from mammo_utils.data.catalogs import NAMES
+    from mammo_utils.data.catalogs import MAMMOGRAMS
     from mammo_utils.models.classification import MODELS
     from mammo_utils.study.screening import IMBALANCE, STAGES, UNFREEZING
     from mammo_utils.study.screening_recipe import Recipe
@@ -21,7 +21,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     own = {field.name: field.default for field in fields(Recipe)}
     large = profile.current().name == "gpu"
     data = parser.add_argument_group("data")
-    data.add_argument("--catalog", required=True, choices=NAMES, metavar="NAME", help="one of: %(choices)s")
+    data.add_argument(
+        "--catalog", required=True, choices=MAMMOGRAMS, metavar="NAME", help="one of: %(choices)s"
+    )
     data.add_argument("--root", type=Path, metavar="DIR", help="its folder (default: MAMMO_DATA/NAME)")
     label_option(data)
     data.add_argument(

@@ -1,5 +1,5 @@
-"""``python -m mammo_utils train``: train and score a segmenter, or the published screening system, on a data
-set or folders of your own."""
+"""``python -m mammo_utils train``: train and score a segmenter, or one of the published systems of screening
+and histology, on a data set or folders of your own."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import argparse
 import sys
 from collections.abc import Callable
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 
 from mammo_utils import profile
@@ -20,18 +21,19 @@ WEIGHTS = (
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Add what can be learnt, each with its options, to the parser of ``train``."""
-    from mammo_utils.study import screening_command
+    from mammo_utils.study import histology_command, screening_command
 
-    learnt = parser.add_subparsers(dest="task", required=True, metavar="TASK")
+    learnt = parser.add_subparsers(dest="learnt", required=True, metavar="TASK")
     for name, add, said in (
         ("segmentation", _segmentation, "dense tissue and breast"),
         ("screening", screening_command.arguments, "who has cancer, with a warm-up and external validation"),
+        ("histology", histology_command.arguments, "benign or malignant tiles, after tiles of other organs"),
     ):
         add(learnt.add_parser(name, help=said, description=said))
 
 
 def _segmentation(parser: argparse.ArgumentParser) -> None:
-    from mammo_utils.data.catalogs import NAMES
+    from mammo_utils.data.catalogs import MAMMOGRAMS
     from mammo_utils.data.strengths import STRENGTHS
     from mammo_utils.models.segmentation import MODELS
     from mammo_utils.training.losses import LOSSES
@@ -39,7 +41,9 @@ def _segmentation(parser: argparse.ArgumentParser) -> None:
 
     knob = profile.current()
     data = parser.add_argument_group("data")
-    data.add_argument("--catalog", required=True, choices=NAMES, metavar="NAME", help="one of: %(choices)s")
+    data.add_argument(
+        "--catalog", required=True, choices=MAMMOGRAMS, metavar="NAME", help="one of: %(choices)s"
+    )
     data.add_argument("--root", type=Path, metavar="DIR", help="its folder (default: MAMMO_DATA/NAME)")
     label_option(data)
     data.add_argument("--target", default="dense", metavar="MASK", help="dense tissue to learn (%(default)s)")
@@ -98,10 +102,8 @@ def main(options: argparse.Namespace) -> int:
 
     A run that was stopped goes on with the same command.
     """
-    if options.task == "screening":
-        from mammo_utils.study import screening_command
-
-        return screening_command.main(options)
+    if options.learnt in ("screening", "histology"):
+        return import_module(f"mammo_utils.study.{options.learnt}_command").main(options)
     return guarded(partial(_train, options))
 
 

@@ -7,17 +7,20 @@ from importlib import import_module
 from mammo_utils.data.catalogs.table import COLUMNS, MASKS, CatalogError, read, write
 from mammo_utils.profile import choose
 
-NAMES = ("phantom", "rsna", "vindr", "density", "inbreast", "cbis_ddsm", "folder")
+MAMMOGRAMS = ("phantom", "rsna", "vindr", "density", "inbreast", "cbis_ddsm", "folder")
+TILES = ("breakhis", "lc25000")  # in colour: `data.tiles` reads them
+NAMES = MAMMOGRAMS + TILES
 
-__all__ = ["COLUMNS", "MASKS", "NAMES", "CatalogError", "load", "read", "write"]
+__all__ = ["COLUMNS", "MAMMOGRAMS", "MASKS", "NAMES", "TILES", "CatalogError", "load", "read", "write"]
 
 
 def load(name: str, root, **options):
     """The images of the data set ``name`` in the folder ``root`` as a table with one row an image.
 
     Every catalogue returns the columns ``COLUMNS`` in that order, missing values as NA, paths absolute.
-    ``group`` is what must not cross a split: the woman.  Nothing is downloaded.  ``options`` are those of the
-    catalogue's own ``load``; only ``folder`` has any.
+    ``group`` is what must not cross a split: the woman; the case or the original of tiles.  Nothing is
+    downloaded.  ``options`` are those of the catalogue's own ``load``; only ``folder`` and ``lc25000`` have
+    any.
 
     Raises: ``ValueError`` for an unknown name (lists the known ones); ``CatalogError``, one error with
     everything that is missing from the folder, where the data set is obtained and its licence.  Listed images

@@ -1,4 +1,4 @@
-"""Images and masks of your own in folders, from hand-drawn masks or from one label image an image."""
+"""Images of your own in folders: with masks, hand-drawn or from label images, or with a folder a class."""
 
 from __future__ import annotations
 
@@ -28,7 +28,12 @@ SUFFIXES = (".dcm", ".dicom", ".png", ".jpg", ".jpeg")
 LISTED = "images.csv"
 
 
-def load(root, *, labels: Mapping[str, Sequence[int]] | None = None) -> pd.DataFrame:
+def load(
+    root,
+    *,
+    labels: Mapping[str, Sequence[int]] | None = None,
+    classes: Mapping[str, int] | None = None,
+) -> pd.DataFrame:
     """The tidy table of ``images/`` with the masks in ``masks/NAME/``, or those that ``labels`` names.
 
     ``labels`` {mask: values}: the pixels of the files in ``labels/`` that have one of these values make that
@@ -38,9 +43,18 @@ def load(root, *, labels: Mapping[str, Sequence[int]] | None = None) -> pd.DataF
     or a dot.  ``images.csv`` may give further columns by ``image_id``, the name without its suffix; without
     its column ``patient_id`` every image counts as a woman of her own.
 
-    Raises: ``CatalogError``; ``ValueError`` for a mask that no column is named after.
+    ``classes`` {folder: 0 or 1} takes the images in the folder of each class instead, such as
+    ``{"benign": 0, "malignant": 1}``, also in folders below it: the number becomes ``cancer``, the folder's
+    name ``diagnosis``, and an image is called class/name (``image_id``, without folders in between).
+
+    Raises: ``CatalogError``; ``ValueError`` for a mask that no column is named after, and for both
+    ``labels`` and ``classes``.
     """
     root = Path(root).absolute()
+    if classes is not None:
+        if labels is not None:
+            raise ValueError("labels are of images/, classes are folders of their own: give one of the two")
+        return _classed(root, classes)
     if labels is None:
         names = [column for column in MASKS if (root / "masks" / column.removesuffix("_mask")).is_dir()]
         sources = {column: root / "masks" / column.removesuffix("_mask") for column in names}
@@ -66,6 +80,21 @@ def load(root, *, labels: Mapping[str, Sequence[int]] | None = None) -> pd.DataF
     if problems:
         raise CatalogError(SOURCE, root, problems)
     frame = _described(frame, root)
+    return tidy(frame.assign(group=frame["patient_id"]), SOURCE, root)
+
+
+def _classed(root: Path, classes: Mapping[str, int]) -> pd.DataFrame:
+    """The table of a folder a class."""
+    rows, problems = [], []
+    for name, cancer in classes.items():
+        folder = root / name
+        files = sorted(file for file in folder.rglob("*") if file.suffix.lower() in SUFFIXES)
+        if not files:
+            problems.append(f"the folder {name}/ is missing or holds no file {', '.join(SUFFIXES)}")
+        rows += [(f"{name}/{file.stem}", str(file), cancer, name) for file in files]
+    if problems or not rows:
+        raise CatalogError(SOURCE, root, problems or ["no classes are named"])
+    frame = _described(pd.DataFrame(rows, columns=["image_id", "path", "cancer", "diagnosis"]), root)
     return tidy(frame.assign(group=frame["patient_id"]), SOURCE, root)
 
 
