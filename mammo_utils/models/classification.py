@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from mammo_utils.data.preprocess import width_for
-from mammo_utils.models import families
+from mammo_utils.models import families, se_densenet
 from mammo_utils.models import weights as sources
 from mammo_utils.models.segmentation import IMAGENET
 from mammo_utils.models.segmenter import _together
@@ -33,13 +34,14 @@ class Model:
     """What is known of a named classifier.
 
     ``encoder`` is timm's name of it, with that of its ImageNet weights; ``profile`` the one it is meant for;
-    ``norm`` says that the family normalises the mean over the last map.
+    ``norm`` says that the family normalises the mean over the last map.  A DenseNet (``stages`` is None) is
+    made by `se_densenet.encoder`.
     """
 
     family: str
     profile: str
     encoder: str
-    stages: Callable[[nn.Module], families.Stages]
+    stages: Callable[[nn.Module], families.Stages] | None
     norm: bool = False
 
 
@@ -52,6 +54,11 @@ MODELS = {
     "efficientnet-b0": Model("EfficientNet", "gpu", "efficientnet_b0", families._blocks),
     "efficientnet-b3": Model("EfficientNet", "gpu", "efficientnet_b3", families._blocks),
     "convnext_small": Model("ConvNeXt", "gpu", "convnext_small.fb_in22k_ft_in1k_384", _convnext, norm=True),
+}
+MODELS |= {
+    f"{gated}{name}": Model("DenseNet", profile, name, None)
+    for name, profile in (("densenet_small", "cpu"), ("densenet121", "gpu"), ("densenet201", "gpu"))
+    for gated in ("", "se_")
 }
 
 
@@ -98,6 +105,7 @@ def build(
     classes: int = 1,
     size: int | tuple[int, int],
     channels: int = 1,
+    **gates,
 ) -> Classifier:
     """Build the classifier called ``name``, one of ``MODELS``.
 
@@ -111,8 +119,12 @@ def build(
     classifier (``conv_head`` of EfficientNet) are left out.  Grey images are normalised by the average of
     ImageNet's means and deviations.
 
+    ``gates``: the options ``position``, ``start`` and ``reduction`` of `se_densenet.encoder`, for models that
+    begin with ``se_``.  Weights of a plain DenseNet load into them as well; the gates are then new.
+
     Raises
-        ValueError: an unknown name or unknown weights, of which the right ones are listed; a side below 32.
+        ValueError: an unknown name or unknown weights, of which the right ones are listed; a side below 32;
+            gates of another model.
         FileNotFoundError, RuntimeError: as in `segmentation.build`.
 
     Source: He 2016, arXiv 1512.03385; Tan 2019, arXiv 1905.11946; Liu 2022, arXiv 2201.03545.
@@ -121,28 +133,36 @@ def build(
     torch.Size([2, 1])
     """
     model = MODELS[choose("classification model", name, MODELS)]
+    if gates and not name.startswith("se_"):
+        raise ValueError(f"{name} has no gates to choose {', '.join(gates)} of; take the model se_{name}")
     weights = sources.check(weights, name, "imagenet")
     height, width = (size, width_for(size)) if isinstance(size, int) else size
     if min(height, width) < STRIDE:
         raise ValueError(
             f"images of {height}×{width} vanish on their way: give {STRIDE} pixels or more a side"
         )
-    options = {"features_only": True, "in_chans": channels}
-    if weights == "imagenet":
-        with sources.downloading(weights, name):
-            encoder = timm.create_model(model.encoder, pretrained=True, **options)
-    else:
-        encoder = timm.create_model(model.encoder, **options)
-    features = encoder.feature_info.channels()[-1]
+    with sources.downloading(weights, name) if weights == "imagenet" else nullcontext():
+        encoder, stages, features = _encoder(name, channels, weights == "imagenet", gates)
     head = nn.Linear(features, classes)
     mean, std = ([sum(three) / 3] * channels if channels != 3 else list(three) for three in IMAGENET)
     classifier = Classifier(
         encoder,
-        model.stages(encoder),
+        stages,
         nn.Sequential(nn.LayerNorm(features), head) if model.norm else head,
         mean=mean,
         std=std,
     )
     if isinstance(weights, Path):
-        sources.load(encoder, weights)
+        gated = isinstance(encoder, se_densenet.Encoder) and "gates" not in sources.modules(weights)
+        sources.load(encoder.plain() if gated else encoder, weights)
     return classifier
+
+
+def _encoder(name: str, channels: int, pretrained: bool, gates: dict) -> tuple:
+    """The encoder of a model, its stages and the number of channels of its last map."""
+    model = MODELS[name]
+    if model.stages is None:
+        encoder, stages = se_densenet.encoder(name, channels=channels, pretrained=pretrained, **gates)
+        return encoder, stages, encoder.num_features
+    encoder = timm.create_model(model.encoder, pretrained=pretrained, features_only=True, in_chans=channels)
+    return encoder, model.stages(encoder), encoder.feature_info.channels()[-1]

@@ -124,6 +124,20 @@ def made(path: str | Path) -> dict:
         raise ValueError(f"{path}: not a readable safetensors file ({error}); remove it") from None
 
 
+def modules(path: str | Path) -> set[str]:
+    """First parts of the names of the weights in a safetensors file, empty where there is no such file.
+
+    Raises ``ValueError`` for what is not a safetensors file.
+    """
+    if not Path(path).is_file():
+        return set()
+    try:
+        with safe_open(path, framework="pt") as file:
+            return {name.partition(".")[0] for name in file.keys()}  # noqa: SIM118, it is no dictionary
+    except SafetensorError as error:
+        raise ValueError(f"{path}: not a readable safetensors file ({error}); remove it") from None
+
+
 def load(encoder: nn.Module, path: str | Path) -> None:
     """Copy the weights in a safetensors file, under the names of timm, into ``encoder``.
 
