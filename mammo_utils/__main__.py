@@ -18,7 +18,7 @@ COMMANDS = {
     "prepare": ("mammo_utils.data.command", "read, split and cache a data set"),
     "train": (
         "mammo_utils.study.train_command",
-        "train and score a segmenter or a screening system on a data set or your own folders",
+        "train and score a segmenter, a screening or a histology system on a data set or your own folders",
     ),
     "pretrain": (
         "mammo_utils.study.pretrain_command",

@@ -1,0 +1,191 @@
+"""The histology study on a phantom of a few patients: draws, levels of transfer, scores and studies."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from safetensors.torch import load_file
+from sklearn.metrics import accuracy_score, balanced_accuracy_score, roc_auc_score
+
+from mammo_utils.models.classification import build
+from mammo_utils.study import grid, histology, histology_scores, histology_studies
+from mammo_utils.study import tiles as phantom
+from mammo_utils.training.classes import Classes
+
+TINY = {"size": 32, "budget": 64}
+TESTED = phantom.COHORTS["test"][0]
+
+
+@pytest.fixture(scope="module")
+def few(tmp_path_factory):
+    """A cache of its own and cohorts of a few patients."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MAMMO_CACHE", str(tmp_path_factory.mktemp("cache")))
+        patch.setattr(
+            phantom, "COHORTS", {"develop": (20, 3), "train": (20, 3), "valid": (12, 2), "test": (14, 2)}
+        )
+        patch.setattr(phantom, "PATIENTS", 8)
+        patch.setattr(phantom, "HELD", 1)
+        patch.setattr(phantom, "ORIGINALS", 2)
+        patch.setattr(histology, "SOURCE_BUDGET", 128)
+        patch.setattr(histology, "PORTION", 32)
+        yield
+
+
+def test_a_draw_is_of_patients_and_leaves_their_last_fields(few):
+    images = phantom.patients("train", magnification=200, size=32)
+    assert images.images.shape == (60, 32, 32, 3)
+    rows, same = phantom.drawn(images, 3)
+    names = images.table["group"]
+    assert set(names.iloc[rows]) == set(names.iloc[same])
+    assert names.iloc[rows].nunique() == 8
+    assert set(images.table["field"].iloc[rows]) == {0, 1}
+    assert set(images.table["field"].iloc[same]) == {2}
+    assert set(names.iloc[phantom.others(images, rows)]).isdisjoint(names.iloc[rows])
+    again, _ = phantom.drawn(images, 3)
+    np.testing.assert_array_equal(rows, again)
+    assert set(phantom.drawn(images, 4)[0]) != set(rows)
+
+
+def test_cohorts_of_a_study_share_no_patient_and_tiles_are_kept(few, monkeypatch):
+    names = [
+        set(phantom.patients(c, magnification=200, size=32).table["group"])
+        for c in ("train", "valid", "test")
+    ]
+    assert sum(map(len, names)) == len(set.union(*names))
+    monkeypatch.setattr(phantom.histology, "tile", None)  # nothing is drawn again
+    assert len(phantom.patients("test", magnification=200, size=32).images) == 28
+
+
+def test_source_domains_have_as_many_tiles_and_groups_of_copies(few):
+    for name, classes in (("patterns", 5), ("organs", 5), ("fractals", 10)):
+        found = phantom.domain(name, size=32)
+        assert found.images.shape == (200, 32, 32, 3)
+        assert found.table["kind"].nunique() == classes
+        assert (found.table.groupby("group").size() == 20).all()
+
+
+@pytest.mark.parametrize("source", ["none", "organs", "patterns+organs"])
+def test_a_run_gives_every_score_and_repeats(few, source):
+    settings = histology.arm(source=source, cohort="develop") | TINY
+    found = histology.classify(settings, 1)
+    assert set(found) <= set(histology.TOLERANCE)
+    assert 0 <= found["roc_auc"] <= 1
+    assert found["images_to_level"] in (16, 32, 48, 64)
+    again = histology.classify(settings, 1)
+    for name in ("roc_auc", "roc_auc_same", "accuracy", "watched_mean"):
+        assert again[name] == pytest.approx(found[name], abs=1e-4)
+
+
+def test_levels_follow_each_other_and_share_the_budget(few, monkeypatch):
+    learnt = []
+
+    def fit(model, batches, task, *, epochs, **options):
+        learnt.append((model, batches, epochs))
+
+    monkeypatch.setattr(histology, "fit", fit)
+    settings = histology.arm(source="patterns+organs") | TINY | {"size": 48}
+    path = histology.weights(settings, 4)
+    (first, _, once), (second, _, twice) = learnt
+    assert once == twice == 128 // 2 // 32
+    assert not first.encoder.state_dict().keys() & {"gates.denseblock1.squeeze.weight"}
+    assert len(second.encoder.gates) == 4
+    kept = load_file(path)
+    # The second level went on from the first, which was not trained here.
+    for name, tensor in first.encoder.state_dict().items():
+        assert torch.equal(kept[name], tensor)
+    assert histology.weights(settings, 1) == path  # number 4 modulo 3 pretrainings
+    assert len(learnt) == 2
+
+
+@pytest.mark.parametrize("depth", [0, 2, 5])
+def test_depth_says_how_many_parts_come_from_the_source(few, tmp_path, depth):
+    torch.manual_seed(9)
+    source = build("densenet_small", size=(32, 32), channels=3)
+    path = tmp_path / "a.safetensors"
+    histology.files.save(source.encoder, path, {})
+    settings = histology.arm(depth=depth) | TINY
+    torch.manual_seed(0)
+    model = histology.started(settings, path)
+    torch.manual_seed(0)
+    fresh = histology.network(settings, classes=2)
+    taught = dict(source.parts)
+    for place, (name, own) in enumerate(model.parts[:-1]):
+        weight = next(p for n, p in own.named_parameters() if "conv" in n or n.endswith("weight"))
+        same = torch.equal(weight, next(iter(dict(fresh.parts)[name].parameters())))
+        if place < depth:
+            wanted = dict(taught[name].named_parameters())
+            assert any(torch.equal(weight, p) for p in wanted.values() if p.shape == weight.shape)
+        else:
+            assert same
+
+
+def test_normalisation_is_fitted_on_training_tiles_alone(few, monkeypatch):
+    seen = []
+    monkeypatch.setattr(
+        histology.stain, "fit", lambda images, method: seen.append((images, method)) or (lambda x: x // 2)
+    )
+    images = phantom.patients("train", magnification=200, size=32)
+    rows, _ = phantom.drawn(images, 0)
+    ready = histology.coloured("normalise", images, rows)
+    ((fitted, method),) = seen
+    np.testing.assert_array_equal(fitted, images.images[rows])
+    assert method == "macenko"
+    np.testing.assert_array_equal(ready(images).images, images.images // 2)
+    assert histology.coloured("augment", images, rows)(images) is images
+
+
+def test_scores_by_tile_and_patient_agree_with_scikit_learn():
+    rng = np.random.default_rng(0)
+    kind = rng.integers(0, 8, 400)
+    probability = rng.dirichlet(np.ones(8), 400) + 0.4 * np.eye(8)[kind]
+    probability /= probability.sum(1, keepdims=True)
+    label = (kind >= 4).astype(int)
+    patient = kind * 10 + rng.integers(0, 5, 400)
+    found = Classes(probability, kind, patient, np.arange(400))
+    table = histology_scores.told(found, pd.DataFrame({"cancer": label}))
+    scores = histology_scores.scored(table)
+    malignant = probability[:, 4:].sum(1)
+    assert scores["roc_auc"] == pytest.approx(roc_auc_score(label, malignant))
+    assert scores["accuracy"] == pytest.approx(accuracy_score(label, malignant >= 0.5))
+    called = probability.argmax(1)
+    assert scores["accuracy_subtype"] == pytest.approx(accuracy_score(kind, called))
+    assert scores["balanced_subtype"] == pytest.approx(balanced_accuracy_score(kind, called))
+    shares = [np.mean((malignant >= 0.5)[patient == p] == label[patient == p]) for p in set(patient)]
+    assert scores["accuracy_patient"] == pytest.approx(np.mean(shares))
+    confusion = histology_scores.confusion(table)
+    assert confusion.loc["PT", "LC"] == pytest.approx(np.mean(called[kind == 2] == 7))
+
+
+def test_confounded_runs_are_scored_where_colour_says_nothing(few, monkeypatch):
+    asked = []
+    own = phantom.patients
+    monkeypatch.setattr(
+        phantom, "patients", lambda name, **k: asked.append((name, k["regime"])) or own(name, **k)
+    )
+    found = histology.classify(
+        histology.arm(regime="confounded", source="none", model="densenet_small") | TINY, 0
+    )
+    assert asked[:3] == [("train", "confounded"), ("test", "irrelevant"), ("valid", "irrelevant")]
+    assert asked[3] == ("test", "confounded")
+    assert "roc_auc_home" in found
+
+
+def test_every_study_can_be_found_and_pairs_its_seeds():
+    for name in ("TUNING", "DECISIVE", "STUDY"):
+        study = grid.find(f"mammo_utils.study.histology_studies:{name}")
+        assert study.runs()
+        assert all(settings["tissue"] == histology.VERSION for settings in study.settings)
+    assert list(histology_studies.DECISIVE.seeds) == list(range(10))
+    reference = histology.arm()
+    assert histology_studies.DECISIVE.settings.count(reference) == 1
+    assert TESTED >= 200
+
+
+def test_wrong_names_are_refused():
+    with pytest.raises(ValueError, match="unknown source 'imagenet'; choose one of: none, patterns"):
+        histology.arm(source="imagenet")
+    with pytest.raises(ValueError, match="unknown depth 6"):
+        histology.arm(depth=6)
+    with pytest.raises(ValueError, match="unknown source domain 'skin'"):
+        phantom.domain("skin")
