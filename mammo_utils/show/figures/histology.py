@@ -1,0 +1,173 @@
+"""Figures of notebook 09: tiles beside each other, stains in optical density, transfer level by level."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from mammo_utils.data.stain import density
+from mammo_utils.evaluation import classification, seeds
+from mammo_utils.evaluation.intervals import bootstrap
+from mammo_utils.show.figures import BLUE, GREEN, INK, ORANGE, PINK, RED, SKY, image, new
+from mammo_utils.show.figures.architecture_results import bars
+
+GREY = "#888888"
+STAINS = {"haematoxylin": BLUE, "eosin": PINK}
+SOURCES = {
+    "none": "no transfer",
+    "patterns": "patterns",
+    "fractals": "fractals",
+    "organs": "other organs",
+    "patterns+organs": "patterns → other organs",
+    "fractals+organs": "fractals → other organs",
+}
+COLOURS = dict(zip(SOURCES, (INK, SKY, ORANGE, GREEN, BLUE, RED), strict=True))
+POWERS = (40, 100, 200, 400)
+
+
+def contact_sheet(rows: Mapping[str, np.ndarray], *, columns=()) -> Figure:
+    """Tiles in rows: ``rows`` {name: tiles (N, H, W, 3) uint8}, ``columns`` their titles, if any."""
+    most = max(len(tiles) for tiles in rows.values())
+    figure, axes = new(len(rows), most, size=(1.05 * most + 1.3, 1.05 * len(rows) + 0.25))
+    for line, (name, tiles) in zip(axes, rows.items(), strict=True):
+        for ax, tile in zip(line, tiles, strict=False):
+            image(ax, tile)
+        for ax in line[len(tiles) :]:
+            ax.set_axis_off()
+        line[0].set_ylabel(name, rotation=0, ha="right", va="center")
+    for ax, title in zip(axes[0], columns, strict=False):
+        ax.set_title(title)
+    return figure
+
+
+def stain_vectors(
+    tiles: Mapping[str, np.ndarray], stains: Mapping[str, np.ndarray], *, pixels: int = 3000
+) -> Figure:
+    """Pixels in the plane of red and green optical density, in their own colours, and the stains found.
+
+    ``tiles`` {name: (N, H, W, 3) uint8}, ``stains`` {name: (2, 3) unit vectors of haematoxylin and eosin}.
+    Light falls off along a line for each stain: a pixel with both lies between them.
+    """
+    figure, axes = new(1, len(tiles), size=(3.4 * len(tiles), 3.3), sharex=True, sharey=True)
+    for ax, (name, own) in zip(axes[0], tiles.items(), strict=True):
+        flat = own.reshape(-1, 3)
+        flat = flat[:: max(1, len(flat) // pixels)]
+        dense = density(flat)
+        ax.scatter(dense[:, 0], dense[:, 1], s=3, c=flat / 255.0, linewidths=0)
+        for (stain, colour), vector in zip(STAINS.items(), stains[name], strict=True):
+            arrow = {"arrowstyle": "->", "color": colour, "lw": 2}
+            ax.annotate("", 1.5 * vector[:2], (0, 0), arrowprops=arrow)
+            ax.text(*(1.5 * vector[:2] + (0.03, -0.12)), stain, color=colour, fontsize=8)
+        ax.set(title=name, xlabel="density in red")
+        ax.set_xlim(-0.1, 1.8)
+        ax.set_ylim(-0.1, 1.8)
+    axes[0, 0].set_ylabel("density in green")
+    return figure
+
+
+def ladder(
+    runs: pd.DataFrame, *, value: str = "roc_auc", against: str = "none", delta: float = 0.02
+) -> Figure:
+    """Scores after each way of transfer, and their paired differences from ``against`` on shared seeds.
+
+    ``runs``: rows that differ in ``source`` and ``seed`` alone.  Thick bars are 95 % t-intervals over seeds,
+    thin ones span fewer than five runs; the band is ±``delta``, the smallest difference that matters.
+
+    Raises ``ValueError`` where a source has several runs of one seed.
+    """
+    names = [name for name in SOURCES if name in set(runs["source"])]
+    table = bars(runs, value, ["source"])
+    figure, axes = new(1, 2, size=(9, 0.42 * len(names) + 1.1), sharey=True)
+    left, right = axes[0]
+    for row, name in enumerate(names):
+        own = table.loc[name]
+        left.hlines(row, own["low"], own["high"], color=COLOURS[name], lw=own["width"])
+        left.plot(own["estimate"], row, "o", color=COLOURS[name])
+        single = runs.loc[runs["source"] == name, value]
+        left.scatter(single, np.full(len(single), row - 0.22), s=5, color=GREY)
+        if name != against:
+            pair = seeds.contrasts(runs, value, arm="source", first=against, second=name).iloc[0]
+            right.hlines(row, pair["low"], pair["high"], color=COLOURS[name], lw=2.2)
+            right.plot(pair["estimate"], row, "o", color=COLOURS[name])
+    right.axvspan(-delta, delta, color="#EEEEEE", zorder=0)
+    right.axvline(0, color=GREY, lw=1)
+    left.set(yticks=range(len(names)), yticklabels=[SOURCES[name] for name in names])
+    left.set(ylim=(len(names) - 0.5, -0.6), xlabel="ROC-AUC by tile" if value == "roc_auc" else value)
+    right.set_xlabel(f"minus that of {SOURCES[against]}, same seeds")
+    return figure
+
+
+def magnifications(found: pd.DataFrame) -> Figure:
+    """Area under the ROC curve and accuracy at each magnification, with 95 % intervals by patient.
+
+    ``found``: a row a tile with ``magnification``, ``patient``, ``label`` and ``probability``.  Dashes: what
+    calling every tile malignant reaches.  A magnification at which a class is absent is left out.
+    """
+    kinds = {m: own for m, own in found.groupby("magnification") if own["label"].nunique() == 2}
+    figure, axes = new(1, 2, size=(7.5, 2.8))
+    for ax, (title, statistic, blind) in zip(
+        axes[0],
+        (
+            ("ROC-AUC", lambda p, y: classification.roc_auc(p, y), lambda y: 0.5),
+            ("accuracy", lambda p, y: np.mean((p >= 0.5) == y), np.mean),
+        ),
+        strict=True,
+    ):
+        for place, own in enumerate(kinds.values()):
+            values = own["probability"].to_numpy(), own["label"].to_numpy()
+            interval = bootstrap(statistic, *values, groups=own["patient"].to_numpy(), stratify=values[1])
+            ax.vlines(place, interval.low, interval.high, color=BLUE, lw=2.2)
+            ax.plot(place, interval.estimate, "o", color=BLUE)
+            ax.hlines(blind(values[1]), place - 0.3, place + 0.3, color=GREY, ls="dashed", lw=1)
+        ax.set(title=title, xticks=range(len(kinds)), xticklabels=[f"{m}×" for m in kinds])
+        ax.set_xlabel("magnification")
+        ax.set_xlim(-0.5, len(kinds) - 0.5)
+    return figure
+
+
+def across(runs: pd.DataFrame) -> Figure:
+    """Mean area under the ROC curve of networks that learnt at one magnification, tested at each.
+
+    ``runs``: rows with ``magnification`` and the columns ``roc_auc_40`` to ``roc_auc_400``.
+    """
+    table = runs.groupby("magnification")[[f"roc_auc_{power}" for power in POWERS]].mean()
+    return _shares(
+        table.to_numpy(),
+        [f"{m:.0f}×" for m in table.index],
+        [f"{m}×" for m in POWERS],
+        span=(0.5, 1),
+        labels=("tested at", "learnt at"),
+        title="ROC-AUC by tile",
+    )
+
+
+def confusion(shares: pd.DataFrame) -> Figure:
+    """Which subtype (columns) the tiles of each subtype (rows) were called, as shares of a row (0–1).
+
+    The first four of eight subtypes are benign, the others malignant.
+    """
+    figure = _shares(
+        shares.to_numpy(), shares.index, shares.columns, labels=("called", "is"), title="share of tiles"
+    )
+    for line in (figure.axes[0].axhline, figure.axes[0].axvline):
+        line(3.5, color="white", lw=3)
+    return figure
+
+
+def _shares(values: np.ndarray, rows, columns, *, span=(0, 1), labels, title: str) -> Figure:
+    """A matrix of numbers 0–1 in a colour map, each written into its field."""
+    figure, axes = new(1, 1, size=(0.62 * len(columns) + 1.4, 0.5 * len(rows) + 1.2))
+    ax = axes[0, 0]
+    ax.imshow(values, cmap="cividis", vmin=span[0], vmax=span[1], aspect="auto")
+    middle = sum(span) / 2
+    for (row, column), value in np.ndenumerate(values):
+        if np.isfinite(value):
+            shade = "black" if value > middle else "white"
+            ax.text(column, row, f"{value:.2f}", ha="center", va="center", color=shade, fontsize=8)
+    ax.set(xticks=range(len(columns)), xticklabels=columns, yticks=range(len(rows)), yticklabels=rows)
+    ax.set(xlabel=labels[0], ylabel=labels[1], title=title)
+    ax.spines[:].set_visible(False)
+    return figure

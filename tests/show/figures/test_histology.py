@@ -1,0 +1,92 @@
+"""Figures of the histology notebook, on small tables made up for these tests."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.text import Text
+from sklearn.metrics import roc_auc_score
+
+from mammo_utils.evaluation.intervals import paired_t
+from mammo_utils.show.figures import histology as figures
+
+
+def words(figure) -> list[str]:
+    return [text.get_text() for text in figure.findobj(Text)]
+
+
+def test_a_contact_sheet_has_a_row_a_name_and_no_picture_too_many():
+    rng = np.random.default_rng(0)
+    rows = {
+        "first": rng.integers(0, 255, (3, 8, 8, 3), np.uint8),
+        "second": rng.integers(0, 255, (2, 8, 8, 3), np.uint8),
+    }
+    figure = figures.contact_sheet(rows, columns=["a", "b", "c"])
+    shown = [ax.images[0].get_array() for ax in figure.axes if ax.images]
+    assert len(shown) == 5
+    np.testing.assert_array_equal(shown[3], rows["second"][0])
+    assert {"first", "second", "a", "b", "c"} <= set(words(figure))
+
+
+def test_pixels_lie_where_their_density_is():
+    tiles = {"x": np.uint8([[[[239, 239, 239], [87, 119, 200]]]])}
+    figure = figures.stain_vectors(tiles, {"x": np.array([[0.65, 0.7, 0.29], [0.07, 0.99, 0.11]])})
+    points = figure.axes[0].collections[0].get_offsets()
+    np.testing.assert_allclose(points, [[0, 0], [np.log(240 / 88), np.log(240 / 120)]], atol=1e-6)
+    assert {"haematoxylin", "eosin", "x"} <= set(words(figure))
+
+
+def test_the_ladder_shows_means_and_paired_differences():
+    rng = np.random.default_rng(1)
+    runs = pd.DataFrame(
+        [
+            {"source": s, "seed": k, "roc_auc": rng.uniform(0.6, 0.9)}
+            for s in ("organs", "none")
+            for k in range(6)
+        ]
+    )
+    figure = figures.ladder(runs)
+    left, right = figure.axes
+    means = runs.groupby("source")["roc_auc"].mean()
+    found = [line.get_xdata()[0] for line in left.lines]
+    assert found == pytest.approx([means["none"], means["organs"]])
+    wide = runs.pivot(index="seed", columns="source", values="roc_auc")
+    interval = paired_t(wide["organs"] - wide["none"])
+    (drawn,) = [c.get_segments()[0][:, 0] for c in right.collections if len(c.get_segments())]
+    np.testing.assert_allclose(drawn, [interval.low, interval.high])
+    assert [label.get_text() for label in left.get_yticklabels()] == ["no transfer", "other organs"]
+
+
+def test_magnifications_are_scored_apart_and_those_of_one_class_left_out():
+    rng = np.random.default_rng(2)
+    found = pd.DataFrame(
+        {"patient": np.repeat(np.arange(20), 6), "magnification": np.tile([40, 100, 400] * 2, 20)}
+    )
+    found["label"] = np.where(found["magnification"] == 400, 1, found["patient"] % 2)
+    found["probability"] = np.clip(0.3 * found["label"] + rng.uniform(0, 0.7, len(found)), 0, 1)
+    figure = figures.magnifications(found)
+    left, right = figure.axes
+    assert [label.get_text() for label in left.get_xticklabels()] == ["40×", "100×"]
+    for place, power in enumerate((40, 100)):
+        own = found[found["magnification"] == power]
+        area = roc_auc_score(own["label"], own["probability"])
+        assert left.lines[place].get_ydata()[0] == pytest.approx(area)
+        share = ((own["probability"] >= 0.5) == own["label"]).mean()
+        assert right.lines[place].get_ydata()[0] == pytest.approx(share)
+
+
+def test_across_is_the_mean_of_the_runs():
+    runs = pd.DataFrame({"magnification": [40, 40, 400, 400], "step": [0, 40, 0, 40]})
+    for power in figures.POWERS:
+        runs[f"roc_auc_{power}"] = 0.5 + (runs["magnification"] + power + runs["step"]) / 2000
+    written = [text for text in words(figures.across(runs)) if text[:2] == "0." and len(text) == 4]
+    wanted = [f"{0.5 + (m + p + 20) / 2000:.2f}" for m in (40, 400) for p in figures.POWERS]
+    assert written[: len(wanted)] == wanted
+
+
+def test_a_confusion_is_written_field_by_field():
+    names = ["A", "F", "PT", "TA", "DC", "MC", "PC", "LC"]
+    shares = pd.DataFrame(np.eye(8) * 0.75 + 0.25 / 8, names, names)
+    shares.loc["LC"] = np.nan  # a subtype without a tile
+    figure = figures.confusion(shares)
+    written = [text for text in words(figure) if text in ("0.78", "0.03")]
+    assert (written.count("0.78"), written.count("0.03")) == (7, 49)
