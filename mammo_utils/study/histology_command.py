@@ -26,7 +26,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     own = {field.name: field.default for field in fields(Recipe)} | ({} if large else SMALL)
     names = ("breakhis", "folder")
     data = parser.add_argument_group("data")
-    data.add_argument("--data", required=True, choices=names, metavar="NAME", help="one of: %(choices)s")
+    data.add_argument("--catalog", required=True, choices=names, metavar="NAME", help="one of: %(choices)s")
     data.add_argument("--root", type=Path, metavar="DIR", help="its folder (default: MAMMO_DATA/NAME)")
     data.add_argument(
         "--classes",
@@ -104,10 +104,10 @@ def _train(options: argparse.Namespace) -> int:
 
     recipe = recipes.Recipe(**{field.name: getattr(options, field.name) for field in fields(recipes.Recipe)})
     kinds = {"classes": dict(options.classes)} if options.classes else {}
-    if (options.data == "folder" or options.external) and not kinds:
+    if (options.catalog == "folder" or options.external) and not kinds:
         raise ValueError("say which folders are classes, such as --classes benign=0 malignant=1")
-    root = options.root or profile.data_root(options.data)
-    table = catalogs.load(options.data, root, **(kinds if options.data == "folder" else {}))
+    root = options.root or profile.data_root(options.catalog)
+    table = catalogs.load(options.catalog, root, **(kinds if options.catalog == "folder" else {}))
     home = options.cache or options.out / f"cache_{options.size}"
     tiles = _read(recipes.labelled(table, recipe.task), home, options)
     first = None
@@ -120,9 +120,9 @@ def _train(options: argparse.Namespace) -> int:
         table = recipes.labelled(catalogs.load("folder", options.external, **kinds), "binary")
         outside = _read(table, home.with_name(f"{home.name}_external"), options)
     model, rows, ready = recipes.train(
-        tiles, recipe, options.out, first=first, data={"data": options.data}, say=partial(print, flush=True)
+        tiles, recipe, options.out, first=first, data={"catalog": options.catalog}, say=partial(print, flush=True)
     )
-    found = {options.data: recipes.predictions(model, ready(tiles), recipe, rows["test"])}
+    found = {options.catalog: recipes.predictions(model, ready(tiles), recipe, rows["test"])}
     if outside is not None:
         found["external"] = recipes.predictions(model, ready(outside), recipe)
     for number, (title, tests) in enumerate(found.items()):
@@ -133,9 +133,9 @@ def _train(options: argparse.Namespace) -> int:
         cases = tests["patient"].nunique()
         print(f"\n{title}: {len(tests)} tiles of {cases} cases left out, 95 % intervals by case")
         print(scores.round(3).to_string())
-    figures.magnifications(found[options.data]).savefig(options.out / "magnifications.png")
+    figures.magnifications(found[options.catalog]).savefig(options.out / "magnifications.png")
     if recipe.task == "subtypes":
-        figures.confusion(histology_scores.confusion(found[options.data])).savefig(
+        figures.confusion(histology_scores.confusion(found[options.catalog])).savefig(
             options.out / "confusion.png"
         )
     print(f"\ncalled malignant at a probability of 0.5; everything is in {options.out}")

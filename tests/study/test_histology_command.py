@@ -46,7 +46,7 @@ def own(tmp_path_factory):
 
 
 def train(root, out, *options):
-    base = ["train", "histology", "--data", "breakhis", "--root", str(root), "--out", str(out)]
+    base = ["train", "histology", "--catalog", "breakhis", "--root", str(root), "--out", str(out)]
     return main([*base, *QUICK, *map(str, options)])
 
 
