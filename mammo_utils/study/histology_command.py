@@ -119,9 +119,8 @@ def _train(options: argparse.Namespace) -> int:
     if options.external:
         table = recipes.labelled(catalogs.load("folder", options.external, **kinds), "binary")
         outside = _read(table, home.with_name(f"{home.name}_external"), options)
-    model, rows, ready = recipes.train(
-        tiles, recipe, options.out, first=first, data={"catalog": options.catalog}, say=partial(print, flush=True)
-    )
+    data, say = {"catalog": options.catalog}, partial(print, flush=True)
+    model, rows, ready = recipes.train(tiles, recipe, options.out, first=first, data=data, say=say)
     found = {options.catalog: recipes.predictions(model, ready(tiles), recipe, rows["test"])}
     if outside is not None:
         found["external"] = recipes.predictions(model, ready(outside), recipe)

@@ -67,7 +67,7 @@ def test_both_levels_learn_and_no_case_crosses(run):
     assert first["images"].eq(5 * 2 * 20 * 0.9).all()  # nine originals of ten
     assert target["images"].eq((table["split"] == "train").sum()).all()
     settings = json.loads((run / "settings.json").read_text())["settings"]
-    assert (settings["model"], settings["normalise"], settings["data"]) == (
+    assert (settings["model"], settings["normalise"], settings["catalog"]) == (
         "se_densenet_small",
         "macenko",
         "breakhis",
