@@ -14,6 +14,7 @@ import torch
 
 from mammo_utils import profile
 from mammo_utils.data import stain
+from mammo_utils.data.lock import locked
 from mammo_utils.data.tile_batches import TileBatches
 from mammo_utils.data.tiles import Tiles
 from mammo_utils.models import weights as files
@@ -56,7 +57,7 @@ def arm(
     source: str = "patterns+organs",
     depth: int = 5,
     regime: str = "irrelevant",
-    stains: str = "augment",
+    stains: str = "normalise",
     magnification: int = 200,
     tested: str = "own",
     task: str = "binary",
@@ -224,8 +225,9 @@ def weights(settings: dict, seed: int) -> str | Path:
         known = [chosen["model"], *[settings["gates"]] * (model.startswith("se_") and level > 0)]
         known += ["-".join(levels[: level + 1]), f"of{len(levels)}", settings["size"], number]
         path = home / ("_".join(map(str, known)) + files.SUFFIX)
-        if not path.is_file():
-            _teach(chosen, domain, start, path, seed=number, budget=SOURCE_BUDGET // len(levels))
+        with locked(path.with_suffix(".lock")):
+            if not path.is_file():
+                _teach(chosen, domain, start, path, seed=number, budget=SOURCE_BUDGET // len(levels))
         start = path
     return start
 

@@ -21,7 +21,8 @@ from mammo_utils.synth.histology import sources
 # HELD fields are left out: what a split by image would be judged on.
 COHORTS = {"develop": (480, 6), "train": (480, 6), "valid": (120, 2), "test": (240, 4)}
 PATIENTS, HELD = 80, 2
-ORIGINALS = 10  # of each class of a source domain, with 20 copies each as LC25000 has
+# Of each class of a source domain: a fifth of those of LC25000, with 20 copies each as there.
+ORIGINALS = 50
 DOMAINS = ("patterns", "fractals", "organs")
 CLASSES = list(histology.SUBTYPES)
 
@@ -57,9 +58,9 @@ def patients(
 
 
 def domain(name: str, *, size: int = 96, workers: int = 1) -> Tiles:
-    """1,000 tiles of a source domain: 50 originals with 20 copies each; their class is ``kind``.
+    """5,000 tiles of a source domain: 250 originals with 20 copies each; their class is ``kind``.
 
-    ``organs`` and ``patterns`` have five classes of ten originals, ``fractals`` 50 formulae of 20 instances.
+    ``organs`` and ``patterns`` have five classes of 50 originals, ``fractals`` 250 formulae of 20 instances.
 
     Raises ``ValueError`` for an unknown domain.
     """

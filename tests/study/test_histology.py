@@ -177,9 +177,12 @@ def test_every_study_can_be_found_and_pairs_its_seeds():
         assert study.runs()
         assert all(settings["tissue"] == histology.VERSION for settings in study.settings)
     assert list(histology_studies.DECISIVE.seeds) == list(range(10))
-    reference = histology.arm()
+    reference = histology_studies.at_rate()
     assert histology_studies.DECISIVE.settings.count(reference) == 1
     assert TESTED >= 200
+    for study in (histology_studies.DECISIVE, histology_studies.STUDY):
+        rated = {(one["model"], one["source"] != "none", one["lr"]) for one in study.settings}
+        assert len(rated) == len({(model, taught) for model, taught, _ in rated})  # one rate a kind of arm
 
 
 def test_wrong_names_are_refused():
