@@ -20,9 +20,9 @@ from mammo_utils.data.balance import BalancedBatches
 from mammo_utils.data.batches import Batches
 from mammo_utils.data.cache import ImageCache
 from mammo_utils.models.classification import build
-from mammo_utils.models.weights import SUFFIX
+from mammo_utils.models.weights import SHIPPED, SUFFIX, pretrained
 from mammo_utils.profile import choose
-from mammo_utils.study import outlined, transfer
+from mammo_utils.study import outlined
 from mammo_utils.study.screened import draw, women
 from mammo_utils.study.screening_scores import keep, kept, predicted, ranks, scored
 from mammo_utils.study.segmenter import save
@@ -87,8 +87,9 @@ def arm(
 def classify(settings: dict, seed: int) -> dict[str, float]:
     """Train a classifier as `arm` describes and return its scores on women that it has not seen.
 
-    ``weights``: ``lesions`` (`outlined.encoder`), a source of `transfer.SOURCES`, or the path of a
-    safetensors file; they and the first head are the same for every arm of a seed.  The seed redraws the
+    ``weights``: ``lesions`` (`outlined.encoder`), ``none``, a method whose encoder comes with the package, or
+    the path of a safetensors file; the encoder is the same for all seeds, the first head for every arm of a
+    seed.  The seed redraws the
     women learnt from, the balanced subset and the order.  ``cohort``: ``develop`` for tuning, which scores
     the women of develop that were not drawn and returns ranks alone, else ``train``, which gives all of
     `scored` and ``_external``, the same on women of another vendor and site.
@@ -108,7 +109,7 @@ def classify(settings: dict, seed: int) -> dict[str, float]:
     else:
         valid = women("valid", size=settings["size"])
         known = np.arange(len(valid))
-    start = initial(settings, seed)  # may train, hence before the seed
+    start = initial(settings)  # may train, hence before the seed
     torch.manual_seed(seed)
     model = build(settings["model"], size=settings["size"], weights=start)
     curve, seconds = learn(model, images, rows, settings, seed=seed, watch=(valid, watched(valid, known)))
@@ -145,21 +146,19 @@ def cost(settings: dict, seed: int) -> dict[str, float]:
     positive, negative = DRAWN[settings["cohort"]]
     rows = draw(images, positive=positive, negative=negative, seed=seed)
     torch.manual_seed(seed)
-    model = build(settings["model"], size=settings["size"], weights=initial(settings, seed))
+    model = build(settings["model"], size=settings["size"], weights=initial(settings))
     curve, seconds = learn(model, images, rows, settings, seed=seed, watch=(images, watched(images, rows)))
     return {"images_per_second": list(curve)[-1] / seconds, "train_seconds": seconds}
 
 
-def initial(settings: dict, seed: int) -> str | Path:
-    """The weights that run ``seed`` starts from, as in `models.classification.build`."""
+def initial(settings: dict) -> str | Path:
+    """The weights that every run of an arm starts from, as in `models.classification.build`."""
     source = settings["weights"]
-    if source == "none" or Path(source).suffix == SUFFIX:
-        return source
     if source == outlined.METHOD:
         return outlined.encoder(settings["model"], settings["size"])
-    model = f"unet/{settings['model']}"
-    sources = (outlined.METHOD, *transfer.SOURCES.get(model, ("none",)))
-    return transfer.initial(model, choose("source", source, sources), seed)
+    if source == "none" or Path(source).suffix == SUFFIX:
+        return source
+    return pretrained(choose("source", source, ("none", *SHIPPED)), settings["model"])
 
 
 def learn(model, images, rows, settings: dict, *, seed: int, watch: tuple) -> tuple[dict[int, float], float]:

@@ -198,10 +198,12 @@ def test_all_arms_of_a_seed_start_from_the_same_weights(tmp_path):
     path = tmp_path / "encoder.safetensors"
     torch.manual_seed(5)
     sources.save(build("test_efficientnet", size=64).encoder, path, {})
-    assert screening.initial(screening.arm(weights=str(path)), 1) == str(path)
-    assert screening.initial(screening.arm(weights="none"), 1) == "none"
+    assert screening.initial(screening.arm(weights=str(path))) == str(path)
+    assert screening.initial(screening.arm(weights="none")) == "none"
+    shipped = sources.pretrained("simclr", "mobilenetv2_050")
+    assert screening.initial(screening.arm(weights="simclr")) == shipped
     with pytest.raises(ValueError, match="unknown source"):
-        screening.initial(screening.arm(weights="simclrr"), 0)
+        screening.initial(screening.arm(weights="simclrr"))
 
 
 @pytest.mark.parametrize("wrong", [{"stages": "two"}, {"unfreezing": "some"}, {"imbalance": "none"}])
