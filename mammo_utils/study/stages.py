@@ -32,7 +32,6 @@ ARMS = [*CROSSED, ALONE, *WAYS, *SOURCES]
 # Those whose logits of breasts come with the package.
 SHOWN = [CROSSED[0], {"imbalance": "plain"}]
 TRIALS = (1e-4, 3e-4, 1e-3, 3e-3)
-BEYOND: dict[tuple, tuple] = {}
 SEEDS = range(10)
 
 
@@ -41,6 +40,8 @@ def name(settings: dict) -> tuple[str, ...]:
     return tuple(settings.get(key, arm()[key]) for key in ("stages", "unfreezing", "imbalance", "weights"))
 
 
+# Rates that were tried as well where the best of TRIALS was at their end.
+BEYOND = {("single", "progressive", "pos_weight", "lesions"): (1e-2,)}
 # Learning rates, provisional: of one stage and all layers at once the best so far.
 RATES = {name(one): 1e-3 for one in ARMS}
 # Images a second with unfreezing over those of all layers at once, provisional: not measured.
