@@ -3,7 +3,8 @@
 The first run of every arm keeps its weights; from these come the percent density of each test image
 (``NAME_images.csv``) and, for architectures, the masks of the images that some arm judges worst
 (``architectures_masks.npz``) and the controls on the test women (``controls.csv``), which the figures draw.
-For screening it is the logits of breasts, of validation, test and external women (``screening_breasts.csv``).
+For screening it is the logits of breasts, of validation, test and external women (``screening_breasts.csv``),
+for histology which subtype the tiles of each subtype are called (``histology_subtypes.csv``).
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ from mammo_utils.study import (
     architectures,
     density,
     grid,
+    histology_scores,
+    histology_studies,
     losses,
     phantoms,
     provenance,
@@ -39,7 +42,9 @@ WOMEN = 100  # test women whose images are listed
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "study", choices=("losses", "architectures", "screening"), help="whose arms, trained before"
+        "study",
+        choices=("losses", "architectures", "screening", "histology"),
+        help="whose arms, trained before",
     )
     parser.add_argument("--out", type=Path, metavar="DIR", help="folder (default: data/results here)")
 
@@ -48,6 +53,8 @@ def main(options: argparse.Namespace) -> int:
     """Write the files; 1 if an arm was not trained here."""
     if options.study == "screening":
         return _screening(options.out or grid.table_of(stages.STUDY).parent)
+    if options.study == "histology":
+        return _histology(options.out or grid.table_of(histology_studies.STUDY).parent)
     if options.study == "losses":
         arms = {loss: losses.loss_arm(loss) for loss in losses.RATES}
     else:
@@ -73,13 +80,7 @@ def main(options: argparse.Namespace) -> int:
 
 def _screening(folder: Path) -> int:
     arms = [stages.at_rate(one) for one in stages.SHOWN]
-    absent = [one for one in arms if not screening_scores.kept(one).is_file()]
-    if absent:
-        print(
-            f"{len(absent)} arms have no logits in {profile.cache_dir()}: run seed 0 of the study first, "
-            "with the same MAMMO_CACHE",
-            file=sys.stderr,
-        )
+    if not _there([screening_scores.kept(one) for one in arms]):
         return 1
     folder.mkdir(parents=True, exist_ok=True)
     tables = []
@@ -91,6 +92,32 @@ def _screening(folder: Path) -> int:
     made = {"phantom": VERSION, "commit": provenance.commit()}
     pd.concat(tables).assign(**made).to_csv(folder / "screening_breasts.csv", index=False)
     return 0
+
+
+def _histology(folder: Path) -> int:
+    arms = [histology_studies.at_rate(**one) for one in histology_studies.SUBTYPES]
+    if not _there([histology_scores.kept(one) for one in arms]):
+        return 1
+    folder.mkdir(parents=True, exist_ok=True)
+    tables = []
+    for one in arms:
+        shares = histology_scores.confusion(pd.read_csv(histology_scores.kept(one)))
+        long = shares.rename_axis("kind").reset_index().melt("kind", var_name="called", value_name="share")
+        tables.append(long.assign(source=one["source"], tissue=one["tissue"]))
+    made = pd.concat(tables).assign(commit=provenance.commit())
+    made.to_csv(folder / "histology_subtypes.csv", index=False, float_format="%.5g")
+    return 0
+
+
+def _there(files: list[Path]) -> bool:
+    absent = [file for file in files if not file.is_file()]
+    if absent:
+        print(
+            f"{len(absent)} arms have left nothing in {profile.cache_dir()}: run seed 0 of the study first, "
+            "with the same MAMMO_CACHE",
+            file=sys.stderr,
+        )
+    return not absent
 
 
 def _with_shapes(breasts: pd.DataFrame, size: int) -> pd.DataFrame:

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from mammo_utils import profile
-from mammo_utils.data import stain
+from mammo_utils.data import catalogs, stain
 from mammo_utils.data.lock import locked
 from mammo_utils.data.tile_batches import TileBatches
 from mammo_utils.data.tiles import Tiles
@@ -22,6 +22,7 @@ from mammo_utils.models.classification import Classifier, build
 from mammo_utils.profile import choose
 from mammo_utils.study import histology_scores as scores
 from mammo_utils.study import tiles as phantom
+from mammo_utils.study.segmenter import save
 from mammo_utils.synth.histology import MAGNIFICATIONS, REGIMES, VERSION
 from mammo_utils.training import classes
 from mammo_utils.training.loop import fit
@@ -138,7 +139,13 @@ def classify(settings: dict, seed: int) -> dict[str, float]:
         for magnification in MAGNIFICATIONS:
             other = own | {"magnification": magnification}
             told[f"roc_auc_{magnification}"] = area(phantom.patients("test", regime=regime, **other))
-    return scores.scored(predicted(model, ready(test), settings["task"])) | told
+    tiles = predicted(model, ready(test), settings["task"])
+    if seed == 0 and settings["cohort"] == "train":
+        path = scores.kept(settings)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        catalogs.write(tiles, path)
+        save(model, path.with_suffix(files.SUFFIX))
+    return scores.scored(tiles) | told
 
 
 def part(tiles: Tiles, rows: np.ndarray) -> Tiles:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 
+from mammo_utils import profile
 from mammo_utils.evaluation.classification import roc_auc
+from mammo_utils.study.results import text
 from mammo_utils.study.tiles import CLASSES
-from mammo_utils.synth.histology import SUBTYPES
+from mammo_utils.synth.histology import SUBTYPES, VERSION
 from mammo_utils.training.classes import Classes
 
 MALIGNANT = np.array([SUBTYPES[name][1] for name in CLASSES], bool)
@@ -26,6 +30,12 @@ def told(found: Classes, table: pd.DataFrame) -> pd.DataFrame:
     if subtypes:
         frame = frame.assign(kind=found.target, called=share.argmax(1))
     return frame
+
+
+def kept(settings: dict) -> Path:
+    """The table of `told` that keeps what the arm's run with seed 0 says; beside it lie its weights."""
+    name = "_".join(text(value) for value in settings.values())
+    return profile.cache_dir() / f"histology_{VERSION}" / "trained" / f"{name}.csv"
 
 
 def auc(tiles: pd.DataFrame) -> float:

@@ -8,7 +8,14 @@ import pytest
 
 from mammo_utils.__main__ import main
 from mammo_utils.data.batches import Arrays
-from mammo_utils.study import examples, screened, screening_scores, stages
+from mammo_utils.study import (
+    examples,
+    histology_scores,
+    histology_studies,
+    screened,
+    screening_scores,
+    stages,
+)
 from mammo_utils.synth.breast import exam
 from mammo_utils.training.tasks import Masks
 
@@ -87,7 +94,7 @@ def test_logits_of_breasts_are_joined_with_their_arms_and_lesions(tmp_path, monk
     names = pd.factorize(images.table["group"])[1]
     sick = int(np.flatnonzero(cancer[names] == 1)[0])
     assert main(["examples", "screening", "--out", str(tmp_path / "out")]) == 1
-    assert "2 arms have no logits" in capsys.readouterr().err
+    assert "2 arms have left nothing" in capsys.readouterr().err
     arms = [stages.at_rate(one) for one in stages.SHOWN]
     for number, settings in enumerate(arms):
         row = {"woman": sick, "breast": f"{sick}L", "label": 1, "logit": float(number)}
@@ -104,3 +111,22 @@ def test_logits_of_breasts_are_joined_with_their_arms_and_lesions(tmp_path, monk
     views = exam(int(names[sick][1:]), size=48, prevalence=1.0)
     [lesion] = {view.lesions[0] for view in views if view.cancer}
     assert set(table["shape"].dropna()) == {lesion.shape}
+
+
+def test_subtypes_are_listed_with_what_they_were_called(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("MAMMO_CACHE", str(tmp_path))
+    assert main(["examples", "histology", "--out", str(tmp_path / "out")]) == 1
+    assert "2 arms have left nothing" in capsys.readouterr().err
+    for number, one in enumerate(histology_studies.SUBTYPES):
+        path = histology_scores.kept(histology_studies.at_rate(**one))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        tiles = pd.DataFrame({"kind": [0, 0, 0, 0, 5], "called": [0, 0, 0, number, 7]})
+        tiles.to_csv(path, index=False)
+    assert main(["examples", "histology", "--out", str(tmp_path / "out")]) == 0
+    table = pd.read_csv(tmp_path / "out" / "histology_subtypes.csv")
+    shares = table.set_index(["source", "kind", "called"])["share"]
+    source = histology_studies.SUBTYPES[1]["source"]
+    assert shares["none", "A", "A"] == 1
+    assert (shares[source, "A", "A"], shares[source, "A", "F"]) == (0.75, 0.25)
+    assert shares["none", "MC", "LC"] == 1
+    assert len(table) == 2 * 8 * 8

@@ -77,6 +77,19 @@ def test_a_run_gives_every_score_and_repeats(few, source):
         assert again[name] == pytest.approx(found[name], abs=1e-4)
 
 
+def test_the_first_run_keeps_what_it_says_of_test_tiles_and_the_network_that_says_it(few):
+    settings = histology.arm(source="none", task="subtypes") | TINY
+    found = histology.classify(settings, 0)
+    path = histology_scores.kept(settings)
+    tiles = pd.read_csv(path)
+    assert len(tiles) == 14 * 2
+    assert histology_scores.scored(tiles)["roc_auc"] == pytest.approx(found["roc_auc"])
+    model = histology.network(settings, classes=8)
+    model.load_state_dict(load_file(path.with_suffix(".safetensors")))
+    histology.classify(settings | {"lr": 1e-4}, 1)
+    assert len(list(path.parent.glob("*.csv"))) == 1
+
+
 def test_levels_follow_each_other_and_share_the_budget(few, monkeypatch):
     learnt = []
 
