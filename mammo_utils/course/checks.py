@@ -275,3 +275,64 @@ def e07_crowd(answer: Callable) -> None:
     ]
     hint = "called back are found cancers and false alarms; missed are the cancers that are not found"
     function("crowd", answer, cases, hint=hint)
+
+
+def e08_grad_cam(answer: Callable) -> None:
+    """Notebook 08: Grad-CAM from the activations and gradients of a layer."""
+    activations = np.array([[[1.0, 2.0], [0.0, 4.0]], [[3.0, 0.0], [1.0, 1.0]]])
+    gradients = np.array([[[1.0, 0.0], [0.0, 1.0]], [[-1.0, -1.0], [0.0, 0.0]]])
+    cases = [
+        ((activations, gradients), np.array([[0.0, 1.0], [0.0, 1.5]])),
+        ((activations, -gradients), np.array([[1.0, 0.0], [0.5, 0.0]])),
+    ]
+    hint = "the weight of a channel is the mean of its gradient; add the weighted channels, then cut at 0"
+    function("grad_cam", answer, cases, hint=hint)
+
+
+def e08_energy(answer: Callable) -> None:
+    """Notebook 08: the share of a map that lies in the lesion."""
+    heat = np.array([[0.0, 1.0], [2.0, 1.0]])
+    lesion = np.array([[False, False], [True, True]])
+    cases = [((heat, lesion), 0.75), ((10 * heat, lesion), 0.75), ((heat, ~lesion), 0.25)]
+    function("energy", answer, cases, hint="the sum of the map inside the lesion over its sum everywhere")
+
+
+def e08_chance(answer: Callable) -> None:
+    """Notebook 08: how often a point dropped anywhere in the breast hits the lesion."""
+    breast = np.ones((4, 5), bool)
+    breast[:, 4] = False
+    lesion = np.zeros((4, 5), bool)
+    lesion[:2, 3:] = True  # four pixels, two of them outside the breast
+    cases = [((lesion, breast), 2 / 16), ((breast, breast), 1.0)]
+    hint = "pixels of the lesion that lie in the breast, over the pixels of the breast"
+    function("chance", answer, cases, hint=hint)
+
+
+def e09_density(answer: Callable) -> None:
+    """Notebook 09: optical density of the pixels of a tile."""
+    cases = [
+        ((np.array([239, 0]), 240), np.array([0.0, np.log(240)])),
+        ((np.array([[119]]), 240), np.array([[np.log(2)]])),
+        ((np.array([49]), 100), np.array([np.log(2)])),
+    ]
+    hint = "minus the natural logarithm of what is left of the light: (value + 1) / light"
+    function("density", answer, cases, hint=hint)
+
+
+def e09_case(answer: Callable) -> None:
+    """Notebook 09: the case number in the name of a file of BreakHis."""
+    cases = [
+        (("SOB_B_TA-14-16184CD-100-003.png",), "14-16184"),
+        (("SOB_M_DC-14-2523-40-010.png",), "14-2523"),
+        (("SOB_M_LC-14-13412-400-022.png",), "14-13412"),
+        (("SOB_B_F-15-29960AB-200-001.png",), "15-29960"),
+    ]
+    hint = "split at the dashes; year and number belong to the case, the letters behind the number to a slide"
+    function("case", answer, cases, hint=hint)
+
+
+def e09_gate(answer: Callable) -> None:
+    """Notebook 09: the parameters of a squeeze-and-excitation gate."""
+    cases = [((64, 8), 2 * 64 * 8 + 64 + 8), ((1024, 64), 2 * 1024 * 64 + 1024 + 64), ((1, 1), 4)]
+    hint = "two linear layers, from the channels to the hidden ones and back, each with a bias"
+    function("gate", answer, cases, hint=hint)

@@ -279,3 +279,37 @@ def crowd(sensitivity, specificity, prevalence):
 )
 def test_checks_of_screening_tell_right_from_wrong(check, right, wrong, capsys):
     tells_apart(check, right, wrong, capsys)
+
+
+def grad_cam(activations, gradients):
+    return np.maximum(np.einsum("c,chw->hw", gradients.mean((1, 2)), activations), 0)
+
+
+def energy(heat, lesion):
+    return heat[lesion].sum() / heat.sum()
+
+
+def case(name):
+    year, number = name.split("-")[1:3]
+    return f"{year}-{number.rstrip('ABCDEFG')}"
+
+
+@pytest.mark.parametrize(
+    ("check", "right", "wrong"),
+    [
+        (checks.e08_grad_cam, grad_cam, lambda a, g: np.maximum((g * a).sum(0), 0)),
+        (checks.e08_grad_cam, grad_cam, lambda a, g: np.einsum("c,chw->hw", g.mean((1, 2)), a)),
+        (checks.e08_energy, energy, lambda heat, lesion: heat[lesion].sum()),
+        (checks.e08_energy, energy, lambda heat, lesion: lesion.mean()),
+        (checks.e08_chance, lambda m, b: (m & b).sum() / b.sum(), lambda m, b: m.sum() / b.sum()),
+        (checks.e08_chance, lambda m, b: (m & b).sum() / b.sum(), lambda m, b: m.mean()),
+        (checks.e09_density, lambda v, i: -np.log((v + 1) / i), lambda v, i: -np.log10((v + 1) / i)),
+        (checks.e09_density, lambda v, i: -np.log((v + 1) / i), lambda v, i: -np.log((v + 1) / 240)),
+        (checks.e09_case, case, lambda name: "-".join(name.split("-")[1:3])),
+        (checks.e09_case, case, lambda name: case(name).split("-")[1]),
+        (checks.e09_gate, lambda c, h: 2 * c * h + c + h, lambda c, h: 2 * c * h),
+        (checks.e09_gate, lambda c, h: 2 * c * h + c + h, lambda c, h: c * h + c + h),
+    ],
+)
+def test_checks_of_maps_and_histology_tell_right_from_wrong(check, right, wrong, capsys):
+    tells_apart(check, right, wrong, capsys)
