@@ -41,7 +41,10 @@ def name(settings: dict) -> tuple[str, ...]:
 
 
 # Rates that were tried as well where the best of TRIALS was at their end.
-BEYOND = {("single", "progressive", "pos_weight", "lesions"): (1e-2,)}
+BEYOND = {
+    ("single", "progressive", "pos_weight", "lesions"): (1e-2,),
+    ("warm_up_only", "all", "pos_weight", "lesions"): (3e-5,),
+}
 # Learning rates, provisional: of one stage and all layers at once the best so far.
 RATES = {name(one): 1e-3 for one in ARMS}
 # Images a second with unfreezing over those of all layers at once, provisional: not measured.
