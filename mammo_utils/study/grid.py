@@ -46,6 +46,7 @@ STUDIES = {
     "strategies_ranks": "mammo_utils.study.strategies:SWEEP",
     "strategies_abroad": "mammo_utils.study.strategies:ABROAD",
     "strategies_film": "mammo_utils.study.strategies:FILM",
+    "screening_tuning": "mammo_utils.study.stages:TUNING",
     "lesion_sizes": "mammo_utils.study.observer:SIZES",
 }
 

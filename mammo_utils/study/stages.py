@@ -11,8 +11,8 @@ on PR-AUC at 2 % of breasts: four t-intervals over the ten seeds, each at 1 - 0.
 Everything else is explored: pF1, sensitivity, the images to a level, interactions, equal seconds.
 
 ``screening_tuning`` tries the same rates for each arm, and those of ``BEYOND`` where these do not reach far
-enough; the rule is the highest area under the ROC curve by breast, mean of its seeds.  It has not been run to
-its end: ``RATES`` and ``PACE`` are provisional, and no table of these studies comes with the package yet.
+enough; the rule is the highest area under the ROC curve by breast, mean of its seeds.  ``PACE`` is provisional,
+and the tables of the other studies do not come with the package yet.
 """
 
 from __future__ import annotations
@@ -45,8 +45,18 @@ BEYOND = {
     ("single", "progressive", "pos_weight", "lesions"): (1e-2,),
     ("warm_up_only", "all", "pos_weight", "lesions"): (3e-5,),
 }
-# Learning rates, provisional: of one stage and all layers at once the best so far.
-RATES = {name(one): 1e-3 for one in ARMS}
+RATES = {
+    ("single", "all", "pos_weight", "lesions"): 1e-3,
+    ("single", "progressive", "pos_weight", "lesions"): 3e-3,
+    ("warm_up", "all", "pos_weight", "lesions"): 3e-4,
+    ("warm_up", "progressive", "pos_weight", "lesions"): 1e-3,
+    ("warm_up_only", "all", "pos_weight", "lesions"): 1e-4,
+    ("single", "all", "balanced", "lesions"): 3e-4,
+    ("single", "all", "focal", "lesions"): 3e-4,
+    ("single", "all", "plain", "lesions"): 3e-4,
+    ("single", "all", "pos_weight", "none"): 3e-3,
+    ("single", "all", "pos_weight", "simclr"): 3e-3,
+}
 # Images a second with unfreezing over those of all layers at once, provisional: not measured.
 PACE = {"single": 1.0, "warm_up": 1.0}
 

@@ -4,12 +4,13 @@ import pandas as pd
 import pytest
 
 from mammo_utils import profile
-from mammo_utils.study import architectures, grid, losses, strategies, transfer
+from mammo_utils.study import architectures, grid, losses, stages, strategies, transfer
 from mammo_utils.training.pretraining import RECIPES
 
 TABLES = sorted({grid.find(name).result or name for name in grid.STUDIES})
-# Rows that are not repeated: they need films, ImageNet weights, or minutes of pretraining first.
+# Rows that are not repeated: they need films, ImageNet weights, minutes of pretraining or a thousand women.
 NOT_ALONE = {"sources_film", "strategies_tuning", "strategies_abroad", "strategies_film", "encoders_likeness"}
+NOT_ALONE |= {"screening_tuning"}
 
 
 def table(name):
@@ -69,6 +70,22 @@ def test_strategies_have_the_rate_with_the_best_mean_overlap_which_is_no_end_of_
     assert means.idxmax(axis=1).to_dict() == strategies.RATES
 
 
+def test_screening_arms_have_the_rate_with_the_best_mean_area_of_as_many_trials():
+    trials = table("screening_tuning")
+    assert set(trials["cohort"]) == {"develop"}
+    arms = ["stages", "unfreezing", "imbalance", "weights"]
+    assert trials.groupby([*arms, "lr"])["seed"].nunique().eq(2).all()
+    means = trials.pivot_table(index=arms, columns="lr", values="roc_auc")
+    common = means[sorted(stages.TRIALS)]
+    assert common.notna().all(axis=None)
+    learnt = means.index.get_level_values("weights") == "lesions"  # from the others nothing was learnt
+    at_end = common.idxmax(axis=1).isin([common.columns[0], common.columns[-1]])
+    assert set(means.index[at_end & learnt]) == set(stages.BEYOND)
+    for arm, tried in means[learnt].iterrows():
+        assert tried.dropna().index[[0, -1]].isin([tried.idxmax()]).sum() == 0, arm
+    assert means.idxmax(axis=1).to_dict() == stages.RATES
+
+
 @pytest.mark.parametrize("name", TABLES)
 def test_a_table_is_of_this_phantom_and_of_committed_code(name):
     rows = table(name)
@@ -120,7 +137,7 @@ def test_a_shipped_encoder_gives_the_row_of_its_source():
 
 def test_metrics_that_decide_have_a_tolerance():
     decide = [{"dice", "mae"}, {"density_r2", "vendor", "identity"}, {"loss", "images_per_second"}]
-    decide += [{"known_spiculated", "unknown_spiculated"}]
+    decide += [{"known_spiculated", "unknown_spiculated"}, {"roc_auc", "pr_auc_2"}]
     for study in map(grid.find, grid.STUDIES):
         assert pd.Series(study.tolerance).gt(0).all()
         assert any(some <= set(study.tolerance) for some in decide), study.name
