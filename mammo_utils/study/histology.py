@@ -230,7 +230,9 @@ def weights(settings: dict, seed: int) -> str | Path:
         # The first level is taught to the plain network, as ImageNet is; gates come with the next one.
         chosen = settings if level else settings | {"model": model.removeprefix("se_")}
         known = [chosen["model"], *[settings["gates"]] * (model.startswith("se_") and level > 0)]
-        known += ["-".join(levels[: level + 1]), f"of{len(levels)}", settings["size"], number]
+        # All that an encoder depends on: one that was taught otherwise must not be taken for it.
+        known += ["-".join(levels[: level + 1]), f"of{len(levels)}", settings["size"]]
+        known += [f"{SOURCE_BUDGET}x{SOURCE_LR:g}", f"from{phantom.ORIGINALS}", number]
         path = home / ("_".join(map(str, known)) + files.SUFFIX)
         with locked(path.with_suffix(".lock")):
             if not path.is_file():
