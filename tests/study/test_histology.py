@@ -109,6 +109,9 @@ def test_levels_follow_each_other_and_share_the_budget(few, monkeypatch):
         assert torch.equal(kept[name], tensor)
     assert histology.weights(settings, 1) == path  # number 4 modulo 3 pretrainings
     assert len(learnt) == 2
+    monkeypatch.setattr(phantom, "ORIGINALS", 3)  # from other tiles: another encoder
+    assert histology.weights(settings, 1) != path
+    assert len(learnt) == 4
 
 
 @pytest.mark.parametrize("depth", [0, 2, 5])
@@ -122,15 +125,16 @@ def test_depth_says_how_many_parts_come_from_the_source(few, tmp_path, depth):
     model = histology.started(settings, path)
     torch.manual_seed(0)
     fresh = histology.network(settings, classes=2)
-    taught = dict(source.parts)
-    for place, (name, own) in enumerate(model.parts[:-1]):
-        weight = next(p for n, p in own.named_parameters() if "conv" in n or n.endswith("weight"))
-        same = torch.equal(weight, next(iter(dict(fresh.parts)[name].parameters())))
-        if place < depth:
-            wanted = dict(taught[name].named_parameters())
-            assert any(torch.equal(weight, p) for p in wanted.values() if p.shape == weight.shape)
-        else:
-            assert same
+    own, taught, new = (dict(one.encoder.named_parameters()) for one in (model, source, fresh))
+    kernels = [name for name, weight in taught.items() if weight.ndim == 4]  # those of norms begin as ones
+    assert not any(torch.equal(taught[name], new[name]) for name in kernels)
+    parts = dict(source.parts)
+    for place, name in enumerate(("stem", "stage1", "stage2", "stage3", "stage4")):
+        held = {id(weight) for weight in parts[name].parameters()}
+        inside = [kernel for kernel in kernels if id(taught[kernel]) in held]
+        assert inside
+        wanted = taught if place < depth else new
+        assert all(torch.equal(own[kernel], wanted[kernel]) for kernel in inside)
 
 
 def test_normalisation_is_fitted_on_training_tiles_alone(few, monkeypatch):
