@@ -20,15 +20,17 @@ MALIGNANT = np.array([SUBTYPES[name][1] for name in CLASSES], bool)
 def told(found: Classes, table: pd.DataFrame) -> pd.DataFrame:
     """A row a tile: ``patient`` (a number), ``label``, ``probability`` of malignant and, for subtypes, more.
 
-    A network of eight classes has the probability of all malignant ones; ``kind`` and ``called`` are then the
-    numbers of its true and its likeliest subtype.
+    A network of eight classes has the probability of all malignant ones; ``called`` is then the number of its
+    likeliest subtype and ``kind``, where the table has it, that of its true one.
     """
     share = found.probability
     subtypes = share.shape[1] == len(CLASSES)
     frame = pd.DataFrame({"patient": found.patient, "label": table["cancer"].iloc[found.row].to_numpy(int)})
     frame["probability"] = share[:, MALIGNANT].sum(1) if subtypes else share[:, 1]
+    if subtypes and "kind" in table:  # tiles from elsewhere may be benign or malignant and no more
+        frame["kind"] = table["kind"].iloc[found.row].to_numpy(int)
     if subtypes:
-        frame = frame.assign(kind=found.target, called=share.argmax(1))
+        frame["called"] = share.argmax(1)
     return frame
 
 
