@@ -19,6 +19,7 @@ from mammo_utils.data.tile_batches import TileBatches
 from mammo_utils.data.tiles import Tiles
 from mammo_utils.models import weights as files
 from mammo_utils.models.classification import Classifier, build
+from mammo_utils.models.se_densenet import STARTS
 from mammo_utils.profile import choose
 from mammo_utils.study import histology_scores as scores
 from mammo_utils.study import tiles as phantom
@@ -32,7 +33,6 @@ RUN = "mammo_utils.study.histology:classify"
 SOURCES = ("none", "patterns", "fractals", "organs", "patterns+organs", "fractals+organs")
 TASKS = ("binary", "subtypes")
 STAINS = ("none", "normalise", "augment", "both")
-GATES = ("identity", "sigmoid")
 BUDGET, SOURCE_BUDGET = 4096, 8192  # tiles through the network at the target, and at all sources together
 PORTION, BATCH = 512, 32  # tiles between two looks at the validation patients, and of a step
 SOURCE_SEEDS = 3  # pretrainings of each source; run s starts from number s modulo this
@@ -74,16 +74,21 @@ def arm(
 
     ``tissue`` in what is returned is the version of the phantom histology.
 
-    Raises ``ValueError`` for an unknown name and a depth outside 0–5.
+    Raises ``ValueError`` for an unknown name, a depth outside 0–5, and settings that would change nothing: a
+    start of gates that a model does not have, a depth without a source.
     """
     choose("source", source, SOURCES)
-    choose("start of the gates", gates, GATES)
+    choose("start of the gates", gates, STARTS)
     choose("stain regime", regime, REGIMES)
     choose("handling of stains", stains, STAINS)
     choose("magnification", magnification, MAGNIFICATIONS)
     choose("tested magnifications", tested, ("own", "all"))
     choose("task", task, TASKS)
     choose("depth", depth, range(6))
+    if gates != "identity" and not model.startswith("se_"):
+        raise ValueError(f"{model} has no gates to start at {gates}; leave gates at identity")
+    if depth != 5 and source == "none":
+        raise ValueError(f"depth {depth} of no source: this is the arm without transfer; leave depth at 5")
     return dict(locals()) | {"tissue": VERSION}
 
 
@@ -92,14 +97,14 @@ def classify(settings: dict, seed: int) -> dict[str, float]:
 
     The seed redraws the patients learnt from, the order and the new layers.  ``cohort``: ``develop`` for
     tuning, which scores the patients of develop that were not drawn, else ``train``, which scores those of
-    ``test``.
+    ``test``, whom no run on ``develop`` sees.
 
     Scores: those of `histology_scores.scored`; ``roc_auc_same``, tiles of the patients learnt from that were
     left out, as a split by image would have them; ``roc_auc_home`` where colour is confounded: test patients
-    of the same laboratories, while all other scores are then of patients whose laboratory says nothing;
-    ``roc_auc_40`` … where ``tested`` is all.  ``watched`` is the area under the ROC curve on validation
-    patients at the end, ``watched_mean`` its mean over the run, ``images_to_level`` the tiles after which it
-    first was ``LEVEL``, or the whole budget with ``reached`` 0.
+    of the same laboratories, while all other scores but ``roc_auc_same`` are then of patients whose
+    laboratory says nothing; ``roc_auc_40`` … where ``tested`` is all.  ``watched`` is the area under the ROC
+    curve on validation patients at the end, ``watched_mean`` its mean over the run, ``images_to_level`` the
+    tiles after which it first was ``LEVEL``, or the whole budget with ``reached`` 0.
     """
     own = {"magnification": settings["magnification"], "size": settings["size"]}
     images = phantom.patients(settings["cohort"], regime=settings["regime"], **own)
@@ -135,7 +140,7 @@ def classify(settings: dict, seed: int) -> dict[str, float]:
     told["roc_auc_same"] = area(part(images, same))
     if settings["regime"] == "confounded" and settings["cohort"] == "train":
         told["roc_auc_home"] = area(phantom.patients("test", regime="confounded", **own))
-    if settings["tested"] == "all":
+    if settings["tested"] == "all" and settings["cohort"] == "train":
         for magnification in MAGNIFICATIONS:
             other = own | {"magnification": magnification}
             told[f"roc_auc_{magnification}"] = area(phantom.patients("test", regime=regime, **other))

@@ -160,7 +160,7 @@ def test_scores_by_tile_and_patient_agree_with_scikit_learn():
     label = (kind >= 4).astype(int)
     patient = kind * 10 + rng.integers(0, 5, 400)
     found = Classes(probability, kind, patient, np.arange(400))
-    table = histology_scores.told(found, pd.DataFrame({"cancer": label}))
+    table = histology_scores.told(found, pd.DataFrame({"cancer": label, "kind": kind}))
     scores = histology_scores.scored(table)
     malignant = probability[:, 4:].sum(1)
     assert scores["roc_auc"] == pytest.approx(roc_auc_score(label, malignant))
@@ -172,6 +172,11 @@ def test_scores_by_tile_and_patient_agree_with_scikit_learn():
     assert scores["accuracy_patient"] == pytest.approx(np.mean(shares))
     confusion = histology_scores.confusion(table)
     assert confusion.loc["PT", "LC"] == pytest.approx(np.mean(called[kind == 2] == 7))
+    # Elsewhere nobody says which subtype it is: the label must not be taken for one.
+    bare = histology_scores.told(found._replace(target=label), pd.DataFrame({"cancer": label}))
+    assert "kind" not in bare
+    np.testing.assert_array_equal(bare["called"], called)
+    assert "accuracy_subtype" not in histology_scores.scored(bare)
 
 
 def test_confounded_runs_are_scored_where_colour_says_nothing(few, monkeypatch):
@@ -207,5 +212,9 @@ def test_wrong_names_are_refused():
         histology.arm(source="imagenet")
     with pytest.raises(ValueError, match="unknown depth 6"):
         histology.arm(depth=6)
+    with pytest.raises(ValueError, match="densenet_small has no gates to start at sigmoid"):
+        histology.arm(model="densenet_small", gates="sigmoid")
+    with pytest.raises(ValueError, match="depth 2 of no source"):
+        histology.arm(source="none", depth=2)
     with pytest.raises(ValueError, match="unknown source domain 'skin'"):
         phantom.domain("skin")
