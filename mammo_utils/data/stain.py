@@ -18,8 +18,10 @@ from mammo_utils.profile import choose
 METHODS = ("reinhard", "macenko")
 LIGHT = 240  # transmitted light, as in Macenko's method
 FITTED = 200  # training tiles that a reference is fitted on, at most
+BLOCK = 64  # tiles whose Lab values are held at a time
 TISSUE = 0.02  # share of pixels that must be stained for the stains of a tile to be found
-# Haematoxylin, eosin and what is neither: optical density in red, green, blue, in which stains are varied.
+# Haematoxylin, eosin and a third that takes what is neither (DAB): optical density in red, green and blue, in
+# which stains are varied.  Source: Ruifrok and Johnston 2001.
 HED = np.array([[0.65, 0.70, 0.29], [0.07, 0.99, 0.11], [0.27, 0.57, 0.78]])
 HED = HED / np.linalg.norm(HED, axis=1, keepdims=True)
 DRAW = 77  # what its random numbers are for, so that they are not those of other changes
@@ -41,17 +43,25 @@ class Normaliser:
 
     @property
     def stains(self) -> np.ndarray:
-        """Unit vectors of optical density of haematoxylin and eosin, (2, 3), of a Macenko reference."""
+        """Unit vectors of optical density of haematoxylin and eosin, (2, 3), of a Macenko reference.
+
+        Raises ``ValueError`` for Reinhard's, which knows no stains.
+        """
+        if self.method != "macenko":
+            raise ValueError(f"{self.method} finds no stains; fit the reference with macenko")
         return self._reference.HERef.T.numpy().copy()
 
     def _reinhard(self, images: np.ndarray) -> np.ndarray:
         mean, std = self._reference
-        lab = _lab(images)
-        own = lab.mean((2, 3), keepdim=True), lab.std((2, 3), keepdim=True)
-        lab = (lab - own[0]) / own[1].clamp(min=1e-3) * std + mean
-        rgb = lab2rgb(lab.transpose(0, 1).reshape(3, -1, lab.shape[3])).reshape(images.shape)
-        self.left = 0
-        return (rgb * 255).round().to(torch.uint8).numpy()
+        result, self.left = np.empty_like(images), 0
+        for start in range(0, len(images), BLOCK):  # a data set in float32 may not fit into memory
+            part = images[start : start + BLOCK]
+            lab = _lab(part)
+            own = lab.mean((2, 3), keepdim=True), lab.std((2, 3), keepdim=True)
+            lab = (lab - own[0]) / own[1].clamp(min=1e-3) * std + mean
+            rgb = lab2rgb(lab.transpose(0, 1).reshape(3, -1, lab.shape[3])).reshape(part.shape)
+            result[start : start + BLOCK] = (rgb * 255).round().to(torch.uint8).numpy()
+        return result
 
     def _macenko(self, images: np.ndarray) -> np.ndarray:
         result, self.left = images.copy(), 0
@@ -65,11 +75,12 @@ class Normaliser:
 
 
 def fit(images, method: str) -> Normaliser:
-    """The normaliser to the mean look of training tiles (N, H, W, 3) uint8.
+    """The normaliser to the look of training tiles (N, H, W, 3) uint8, taken as one large picture.
 
-    ``method``: ``"reinhard"`` matches mean and standard deviation of each channel of CIE Lab, for all tiles
-    at once; ``"macenko"`` finds the vectors of two stains in every tile and matches their 99th percentiles,
-    tile by tile.  At most 200 tiles, evenly spaced, make the reference, as one large picture.
+    ``method``: ``"reinhard"`` matches mean and standard deviation of each channel of CIE Lab; ``"macenko"``
+    finds the vectors of two stains in every tile and matches their 99th percentiles.  At most 200 tiles,
+    evenly spaced, make the reference; with several laboratories among them its two stains are the outermost
+    of all, not the mean ones.
 
     Raises ``ValueError`` for an unknown method, tiles of another kind and, for Macenko, no stained tissue.
 

@@ -66,11 +66,13 @@ def test_reinhard_gives_every_tile_the_moments_of_the_reference(slides):
         np.testing.assert_allclose(lab(tile).std(0), wanted.std(0), rtol=0.04)
 
 
-def test_a_tile_does_not_depend_on_the_others_of_its_batch(slides):
+def test_a_tile_does_not_depend_on_the_others_of_its_batch(slides, monkeypatch):
+    """Nor on where a block of tiles ends."""
+    monkeypatch.setattr(stain, "BLOCK", 4)
     first, second = slides
     for method in stain.METHODS:
         normalise = stain.fit(first, method)
-        assert (normalise(second)[2] == normalise(second[2:3])[0]).all()
+        assert all((normalise(second)[n] == normalise(second[n : n + 1])[0]).all() for n in (2, 5))
 
 
 def test_an_empty_tile_is_left_as_it_is_and_counted(slides):
@@ -88,6 +90,8 @@ def test_wrong_methods_and_tiles_are_refused(slides):
         stain.fit(slides[0], "vahadane")
     with pytest.raises(ValueError, match="uint8"):
         stain.fit(slides[0] / 255.0, "reinhard")
+    with pytest.raises(ValueError, match="reinhard finds no stains"):
+        _ = stain.fit(slides[0], "reinhard").stains
     with pytest.raises(ValueError, match="strength=1"):
         stain.vary(torch.rand(1, 3, 4, 4), [0], strength=1)
 
