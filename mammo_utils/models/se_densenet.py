@@ -1,7 +1,7 @@
 """DenseNet with squeeze-and-excitation, into which the weights of a plain DenseNet load unchanged.
 
-The published histology work names both and neither where the gates sit nor how narrow they are: the position
-is an option here, the reduction is that of Hu 2018.
+The published histology work names both.  Where its gates sit and how narrow they are was not found (its full
+text was not reached): the position is an option here, the reduction is that of Hu 2018.
 """
 
 from __future__ import annotations
@@ -92,10 +92,10 @@ def encoder(
     ``position``, after every dense ``block`` on all of its channels or in every ``layer`` on its new ones;
     ``start`` and ``reduction`` as in `Gate`.  ``pretrained`` downloads timm's weights.
 
-    Raises ``ValueError`` for an unknown position or start, and for weights of the small one.
+    Raises ``ValueError`` for an unknown name, position or start, and for weights of the small one.
     """
     choose("position of the gates", position, POSITIONS)
-    bare = name.removeprefix("se_")
+    bare = choose("DenseNet", name.removeprefix("se_"), (*LARGE, "densenet_small"))
     if bare in LARGE:
         net = timm.create_model(LARGE[bare], pretrained=pretrained, in_chans=channels, num_classes=0)
     elif pretrained:

@@ -131,6 +131,8 @@ def test_wrong_options_are_refused():
         made("se_densenet_small", position="head")
     with pytest.raises(ValueError, match="unknown start of the gates 'zero'"):
         made("se_densenet_small", start="zero")
+    with pytest.raises(ValueError, match="unknown DenseNet 'densenet169'; choose one of: densenet121"):
+        se_densenet.encoder("densenet169")
     with pytest.raises(ValueError, match="reduction=0"):
         made("se_densenet_small", reduction=0)
     with pytest.raises(RuntimeError, match="no ImageNet weights of densenet_small"):
