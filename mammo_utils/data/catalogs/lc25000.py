@@ -29,9 +29,9 @@ def load(root, *, groups: str = "auto") -> pd.DataFrame:
 
     ``group`` is the original that a file is a copy of.  The data set does not say; ``groups`` chooses where
     it comes from: ``"table"``, the tables ``annotations/<class>/UNI/resize_only/final_clusters.csv`` of
-    LC25000-clean beside the images; ``"search"``, the pixels (`copies.groups`), which takes minutes;
-    ``"auto"``, the table where there is one, else the search; ``"ignore"``: every file counts as an original,
-    which is right only where the data set is learnt from and never scored.
+    LC25000-clean beside the images; ``"search"``, the pixels (`copies.groups`), which takes minutes and was
+    tried on phantom tiles alone; ``"auto"``, the table where there is one, else the search; ``"ignore"``:
+    every file counts as an original, which is right only where the data set is learnt from and never scored.
 
     ``diagnosis`` is the class, ``cancer`` whether it is one, ``subtype`` the class of a cancer.
 

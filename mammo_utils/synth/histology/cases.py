@@ -5,7 +5,8 @@ glands, each of which has variation of its own, and only traits are drawn:
 
     score = ±SHIFT + patient + field,        trait = score + patient's own + field's own
 
-All terms but the first are normal, so that the best any observer can do is known: `observer`.
+All terms but the first are normal, so that the best any observer can do is known where colour says nothing
+about the label: `observer`.
 """
 
 from __future__ import annotations
@@ -136,7 +137,8 @@ def field(person: Patient, rng: np.random.Generator) -> tuple[np.ndarray, str]:
 def observer() -> float:
     """Area under the ROC curve of the best observer of one tile, who reads all seven traits without error.
 
-    Traits are normal with equal covariance c·11ᵀ + v·I for both labels, whose means are 2·SHIFT apart.
+    Where colour is confounded or diagnostic, who sees it as well can do better.  Traits are normal with equal
+    covariance c·11ᵀ + v·I for both labels, whose means are 2·SHIFT apart.
 
     >>> round(observer(), 2)
     0.9
