@@ -9,12 +9,13 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from mammo_utils.data.stain import density
-from mammo_utils.evaluation import classification, seeds
+from mammo_utils.evaluation import classification
 from mammo_utils.evaluation.intervals import bootstrap
 from mammo_utils.show.figures import BLUE, GREEN, INK, ORANGE, PINK, RED, SKY, image, new
-from mammo_utils.show.figures.architecture_results import bars
+from mammo_utils.show.figures.architecture_results import GREY, bars
+from mammo_utils.show.figures.sources import gains
+from mammo_utils.synth.histology import MAGNIFICATIONS
 
-GREY = "#888888"
 STAINS = {"haematoxylin": BLUE, "eosin": PINK}
 SOURCES = {
     "none": "no transfer",
@@ -25,7 +26,7 @@ SOURCES = {
     "fractals+organs": "fractals → other organs",
 }
 COLOURS = dict(zip(SOURCES, (INK, SKY, ORANGE, GREEN, BLUE, RED), strict=True))
-POWERS = (40, 100, 200, 400)
+POWERS = tuple(MAGNIFICATIONS)
 
 
 def contact_sheet(rows: Mapping[str, np.ndarray], *, columns=()) -> Figure:
@@ -69,17 +70,24 @@ def stain_vectors(
 
 
 def ladder(
-    runs: pd.DataFrame, *, value: str = "roc_auc", against: str = "none", delta: float = 0.02
+    runs: pd.DataFrame,
+    *,
+    pretrainings: int,
+    value: str = "roc_auc",
+    against: str = "none",
+    delta: float = 0.02,
 ) -> Figure:
     """Scores after each way of transfer, and their paired differences from ``against`` on shared seeds.
 
-    ``runs``: rows that differ in ``source`` and ``seed`` alone.  Thick bars are 95 % t-intervals over seeds,
-    thin ones span fewer than five runs; the band is ±``delta``, the smallest difference that matters.
+    ``runs``: rows that differ in ``source`` and ``seed`` alone.  Run s started from pretraining s modulo
+    ``pretrainings``, which the intervals respect.  Thick bars are 95 % t-intervals over seeds, thin ones span
+    fewer than five runs; the band is ±``delta``, the smallest difference that matters.
 
     Raises ``ValueError`` where a source has several runs of one seed.
     """
     names = [name for name in SOURCES if name in set(runs["source"])]
-    table = bars(runs, value, ["source"])
+    table, paired = bars(runs, value, ["source"], nests=pretrainings), gains(runs, value, against=against)
+    gained = bars(paired, "gain", ["source"], nests=pretrainings)
     figure, axes = new(1, 2, size=(9, 0.42 * len(names) + 1.1), sharey=True)
     left, right = axes[0]
     for row, name in enumerate(names):
@@ -89,8 +97,8 @@ def ladder(
         single = runs.loc[runs["source"] == name, value]
         left.scatter(single, np.full(len(single), row - 0.22), s=5, color=GREY)
         if name != against:
-            pair = seeds.contrasts(runs, value, arm="source", first=against, second=name).iloc[0]
-            right.hlines(row, pair["low"], pair["high"], color=COLOURS[name], lw=2.2)
+            pair = gained.loc[name]
+            right.hlines(row, pair["low"], pair["high"], color=COLOURS[name], lw=pair["width"])
             right.plot(pair["estimate"], row, "o", color=COLOURS[name])
     right.axvspan(-delta, delta, color="#EEEEEE", zorder=0)
     right.axvline(0, color=GREY, lw=1)
