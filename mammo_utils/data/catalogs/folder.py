@@ -45,7 +45,8 @@ def load(
 
     ``classes`` {folder: 0 or 1} takes the images in the folder of each class instead, such as
     ``{"benign": 0, "malignant": 1}``, also in folders below it: the number becomes ``cancer``, the folder's
-    name ``diagnosis``, and an image is called class/name (``image_id``, without folders in between).
+    name ``diagnosis``, and an image is called by its path without the suffix (``image_id``), such as
+    ``benign/case 7/1``.
 
     Raises: ``CatalogError``; ``ValueError`` for a mask that no column is named after, and for both
     ``labels`` and ``classes``.
@@ -91,7 +92,10 @@ def _classed(root: Path, classes: Mapping[str, int]) -> pd.DataFrame:
         files = sorted(file for file in folder.rglob("*") if file.suffix.lower() in SUFFIXES)
         if not files:
             problems.append(f"the folder {name}/ is missing or holds no file {', '.join(SUFFIXES)}")
-        rows += [(f"{name}/{file.stem}", str(file), cancer, name) for file in files]
+        # With the folders in between: those of patients often hold the same names.
+        rows += [
+            (file.relative_to(root).with_suffix("").as_posix(), str(file), cancer, name) for file in files
+        ]
     if problems or not rows:
         raise CatalogError(SOURCE, root, problems or ["no classes are named"])
     frame = _described(pd.DataFrame(rows, columns=["image_id", "path", "cancer", "diagnosis"]), root)
