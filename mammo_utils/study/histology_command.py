@@ -11,7 +11,7 @@ from mammo_utils import profile
 
 # What a processor does in minutes; the defaults of the recipe are what was published.
 SMALL = {"model": "se_densenet_small", "weights": "none", "lr": 3e-3, "optimizer": "adamw"}
-SMALL |= {"first_epochs": 8, "epochs": 12}
+SMALL |= {"weight_decay": 0.01, "first_epochs": 8, "epochs": 12}
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -65,6 +65,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         ("first_epochs", int, "on the first data set"),
         ("epochs", int, "on the data"),
         ("lr", float, "highest learning rate"),
+        ("weight_decay", float, "of the optimizer"),
         ("batch_size", int, "tiles of a step"),
         ("precision", str, "auto, 32-true, bf16-mixed, 16-mixed"),
         ("seed", int, "of split, weights and order"),
@@ -118,6 +119,10 @@ def _train(options: argparse.Namespace) -> int:
     outside = None
     if options.external:
         table = recipes.labelled(catalogs.load("folder", options.external, **kinds), "binary")
+        if table["cancer"].nunique() < 2:
+            raise ValueError(
+                f"{options.external} has tiles of one class alone, so that nothing can be scored"
+            )
         outside = _read(table, home.with_name(f"{home.name}_external"), options)
     data, say = {"catalog": options.catalog}, partial(print, flush=True)
     model, rows, ready = recipes.train(tiles, recipe, options.out, first=first, data=data, say=say)
@@ -132,7 +137,10 @@ def _train(options: argparse.Namespace) -> int:
         cases = tests["patient"].nunique()
         print(f"\n{title}: {len(tests)} tiles of {cases} cases left out, 95 % intervals by case")
         print(scores.round(3).to_string())
-    figures.magnifications(found[options.catalog]).savefig(options.out / "magnifications.png")
+    powers = recipes.by_magnification(found[options.catalog])
+    if len(powers):  # a folder of classes does not tell them
+        catalogs.write(powers.round(4).reset_index(), options.out / "scores_magnifications.csv")
+        figures.magnifications(found[options.catalog]).savefig(options.out / "magnifications.png")
     if recipe.task == "subtypes":
         figures.confusion(histology_scores.confusion(found[options.catalog])).savefig(
             options.out / "confusion.png"

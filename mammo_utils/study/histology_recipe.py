@@ -41,9 +41,10 @@ class Recipe:
 
     Stated are a DenseNet with squeeze-and-excitation, ImageNet and then LC25000 as sources, batch, rate,
     epochs, rotation and flip, and a normalisation of colour.  Not found are which DenseNet, where its gates
-    sit, the optimiser, the schedule, which normalisation, and whether patients were kept apart, as they are
-    here.  Rotations are quarter turns, which leave no corner empty.  ``gates`` as in `se_densenet.Gate`;
-    ``stains``: strength of `stain.vary`.
+    sit, the size of its input, the optimiser, the schedule, of which level the epochs are, which
+    normalisation, and whether patients were kept apart, as they are here.  Rotations are quarter turns, which
+    leave no corner empty.  ``gates`` as in `se_densenet.Gate`; ``stains``: strength of `stain.vary`;
+    ``weight_decay`` that of Huang 2017, arXiv 1608.06993 (DenseNet).
     """
 
     model: str = "se_densenet121"
@@ -56,6 +57,7 @@ class Recipe:
     epochs: int = 200
     lr: float = 0.01
     optimizer: str = "sgd"
+    weight_decay: float = 1e-4
     batch_size: int = 32
     precision: str = "auto"
     seed: int = 0
@@ -76,11 +78,12 @@ def labelled(table: pd.DataFrame, task: str) -> pd.DataFrame:
 
 
 def parts(table: pd.DataFrame, *, seed: int) -> dict[str, np.ndarray]:
-    """Rows of ``train``, ``valid`` and ``test``, no case in two of them.
+    """Rows of ``train``, ``valid`` and ``test``, no case in two of them, subtypes mixed alike.
 
     Raises ``ValueError`` where one of them lacks a class: more cases are needed.
     """
-    split = splits.split(table, stratify=["cancer"], seed=seed)["split"].to_numpy(str)
+    mixed = ["cancer", *["kind"] * ("kind" in table)]
+    split = splits.split(table, stratify=mixed, seed=seed)["split"].to_numpy(str)
     label = table["cancer"].to_numpy(float)
     for name in splits.FRACTIONS:
         if len(set(label[split == name])) < 2:
@@ -128,19 +131,21 @@ def train(
             recipe,
             folder / FIRST,
             start,
-            len(kinds.cat.categories),
             recipe.first_epochs,
             say,
+            target="kind",
+            number=len(kinds.cat.categories),
         )
         start = folder / FIRST / ("encoder" + files.SUFFIX)
         files.save(source.encoder, start, {"source": "tiles of the first stage"})
-    number = len(NAMES) if recipe.task == "subtypes" else 2
-    model = _stage(ready(tiles), rows, recipe, folder / TARGET, start, number, recipe.epochs, say)
+    target, number = ("kind", len(NAMES)) if recipe.task == "subtypes" else ("cancer", 2)
+    labels = {"target": target, "number": number}
+    model = _stage(ready(tiles), rows, recipe, folder / TARGET, start, recipe.epochs, say, **labels)
     return model, rows, ready
 
 
-def _stage(tiles, rows, recipe: Recipe, folder: Path, start, number: int, epochs: int, say):
-    """A network of ``number`` classes, trained on the tiles of ``rows["train"]``."""
+def _stage(tiles, rows, recipe: Recipe, folder: Path, start, epochs: int, say, *, target: str, number: int):
+    """A network of ``number`` classes, the column ``target``, trained on the tiles of ``rows["train"]``."""
     folder.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(recipe.seed)
     gates = {"start": recipe.gates} if recipe.model.startswith("se_") else {}
@@ -156,7 +161,6 @@ def _stage(tiles, rows, recipe: Recipe, folder: Path, start, number: int, epochs
     if done.is_file():
         files.load(model, done)
         return model
-    target = "cancer" if number == 2 else "kind"
     options = {"target": target, "device": profile.device(), "batch_size": recipe.batch_size}
     batches = TileBatches(
         tiles, rows["train"], shuffle=True, turns=True, stains=recipe.stains, seed=recipe.seed, **options
@@ -169,6 +173,7 @@ def _stage(tiles, rows, recipe: Recipe, folder: Path, start, number: int, epochs
         epochs=epochs,
         lr=recipe.lr,
         optimizer=recipe.optimizer,
+        weight_decay=recipe.weight_decay,
         valid=TileBatches(tiles, rows["valid"], **options),
         metric=_metric,
         precision=recipe.precision,
@@ -225,3 +230,12 @@ def scores(found: pd.DataFrame) -> pd.DataFrame:
     share = pd.Series(label == 1).groupby(patient).mean().mean()
     recognised = pd.DataFrame(interval._asdict() | {"all malignant": share}, index=["accuracy by patient"])
     return pd.concat([ranks, rates, recognised]).rename_axis("score")
+
+
+def by_magnification(found: pd.DataFrame) -> pd.DataFrame:
+    """`scores` at each magnification, indexed by it and the score; empty where none is known.
+
+    A magnification at which a class is absent is left out.
+    """
+    powers = {m: scores(own) for m, own in found.groupby("magnification") if own["label"].nunique() == 2}
+    return pd.concat(powers, names=["magnification"]) if powers else pd.DataFrame()

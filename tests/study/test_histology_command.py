@@ -116,12 +116,49 @@ def test_external_tiles_are_scored(run):
     assert (run / "magnifications.png").stat().st_size > 5000
 
 
+def test_every_magnification_is_scored_apart(run):
+    found = pd.read_csv(run / "predictions.csv")
+    table = pd.read_csv(run / "scores_magnifications.csv").set_index(["magnification", "score"])
+    assert set(table.index.get_level_values(0)) == {40, 100, 200, 400}
+    for power, own in found.groupby("magnification"):
+        area = roc_auc_score(own["label"], own["probability"])
+        assert table.loc[(power, "roc_auc"), "estimate"] == pytest.approx(area, abs=1e-4)
+        assert table.loc[(power, "accuracy"), "all malignant"] == pytest.approx(own["label"].mean(), abs=1e-4)
+    assert histology_recipe.by_magnification(found.assign(magnification=np.nan)).empty
+
+
+def test_classes_of_the_first_level_are_its_own_even_if_they_are_two(tmp_path):
+    """Their number must not make them benign and malignant."""
+    rng = np.random.default_rng(0)
+    images = rng.integers(60, 200, (60, 32, 32, 3), dtype=np.uint8)
+    known = {"group": [f"c{n // 2}" for n in range(60)], "cancer": [n // 2 % 2 for n in range(60)]}
+    target = tiles.Tiles(images, pd.DataFrame(known | {"magnification": 200}))
+    source = tiles.Tiles(images[:40], pd.DataFrame({"diagnosis": list("ab") * 20, "group": range(40)}))
+    recipe = histology_recipe.Recipe(
+        model="densenet_small",
+        weights="none",
+        normalise="none",
+        first_epochs=1,
+        epochs=1,
+        precision="32-true",
+    )
+    histology_recipe.train(target, recipe, tmp_path / "run", first=source, say=lambda text: None)
+    head = load_file(tmp_path / "run" / "first" / "weights.safetensors")["head.weight"]
+    assert len(head) == 2
+
+
 def test_a_finished_run_is_not_trained_again_and_another_one_is_refused(run, breakhis, lc25000, capsys):
     before = (run / "target" / "weights.safetensors").stat().st_mtime_ns
     assert train(breakhis, run, "--first", "lc25000", lc25000) == 0
     assert (run / "target" / "weights.safetensors").stat().st_mtime_ns == before
     assert train(breakhis, run, "--first", "lc25000", lc25000, "--lr", "0.5") == 1
     assert "lr is 0.003 there and 0.5 here" in capsys.readouterr().err
+
+
+def test_every_part_has_every_subtype():
+    kind = np.repeat(np.arange(8), 5)
+    table = pd.DataFrame({"cancer": kind // 4, "kind": kind, "group": [f"c{n}" for n in range(40)]})
+    assert all(set(kind[rows]) == set(kind) for rows in histology_recipe.parts(table, seed=0).values())
 
 
 def test_eight_subtypes(breakhis, tmp_path):
@@ -136,6 +173,11 @@ def test_eight_subtypes(breakhis, tmp_path):
 
 
 def test_wrong_options_are_named(breakhis, tmp_path, capsys):
+    (tmp_path / "elsewhere" / "benign").mkdir(parents=True)
+    Image.new("RGB", (40, 40)).save(tmp_path / "elsewhere" / "benign" / "1.png")
+    alone = ("--external", tmp_path / "elsewhere", "--classes", "benign=0")
+    assert train(breakhis, tmp_path, *alone) == 1
+    assert "elsewhere has tiles of one class alone" in capsys.readouterr().err
     assert train(breakhis, tmp_path, "--external", tmp_path) == 1
     assert "say which folders are classes" in capsys.readouterr().err
     assert train(breakhis, tmp_path, "--first", "imagenet", tmp_path) == 1
@@ -148,6 +190,7 @@ def test_wrong_options_are_named(breakhis, tmp_path, capsys):
 def test_the_published_recipe_is_the_default_with_a_gpu(monkeypatch, capsys):
     recipe = histology_recipe.Recipe()
     assert (recipe.batch_size, recipe.lr, recipe.epochs, recipe.weights) == (32, 0.01, 200, "imagenet")
+    assert (recipe.optimizer, recipe.weight_decay) == ("sgd", 1e-4)  # a hundredth of what AdamW has here
     monkeypatch.setenv("MAMMO_PROFILE", "gpu")
     with pytest.raises(SystemExit):
         main(["train", "histology", "--help"])
