@@ -11,8 +11,8 @@ on PR-AUC at 2 % of breasts: four t-intervals over the ten seeds, each at 1 - 0.
 Everything else is explored: pF1, sensitivity, the images to a level, interactions, equal seconds.
 
 ``screening_tuning`` tries the same rates for each arm, and those of ``BEYOND`` where these do not reach far
-enough; the rule is the highest area under the ROC curve by breast, mean of its seeds.  ``PACE`` is provisional,
-and the tables of the other studies do not come with the package yet.
+enough; the rule is the highest area under the ROC curve by breast, mean of its seeds.  ``PACE`` is
+provisional, and the tables of the other studies do not come with the package yet.
 """
 
 from __future__ import annotations
