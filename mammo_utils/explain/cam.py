@@ -1,19 +1,19 @@
 """Class activation maps of classifiers and segmenters, in the scale of the logit and in the image's frame.
 
-The methods are those of pytorch_grad_cam.  Around them stands what it leaves to its user: a layer and a
-layout for each family, one-logit networks, frozen and adapted ones, a model left as it was found, maps that
-lie where the cells of the layer lie, and the scale that it removes.
+The methods are those of pytorch_grad_cam, three of them mended.  Around them stands what it leaves to its
+user: a layer and a layout for each family, one-logit networks, frozen and adapted ones, a model left as it
+was found, maps that lie where the cells of the layer lie, and the scale that it removes.
 """
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, redirect_stderr
+from contextlib import contextmanager
 
 import numpy as np
 import pytorch_grad_cam as library
 import torch
+from scipy.special import softmax
 from torch import Tensor, nn
 
 from mammo_utils.data.preprocess import Prepared
@@ -33,8 +33,9 @@ class _Raw:
         hooked.release()  # Score-CAM runs the network again and would keep every activation
         if self.uses_gradients and not slopes:
             raise ValueError("the target does not depend on this layer; choose another one")
+        # Of a module that is used twice the last use counts; the library puts its slopes last as well.
         return self.get_cam_image(
-            input_tensor, None, targets, values[-1], slopes[0] if slopes else None, eigen_smooth
+            input_tensor, None, targets, values[-1], slopes[-1] if slopes else None, eigen_smooth
         )
 
     def aggregate_multi_layers(self, maps: np.ndarray) -> np.ndarray:
@@ -58,13 +59,47 @@ class _Eigen(_Raw, library.EigenCAM):
         return np.array(maps)
 
 
+class _PlusPlus(_Raw, library.GradCAMPlusPlus):
+    """Equation 19 as it stands, for layers whose values may be negative as well.
+
+    The library adds 1e-6 to the denominator, more than the squared slope of a layer with many cells.  And the
+    paper's layers end in a ReLU: where they do not, the sum of their values takes the denominator through 0,
+    so that only what is positive is summed.
+    """
+
+    def get_cam_weights(self, input_tensor, layer, targets, activations, grads) -> np.ndarray:
+        rising = np.maximum(grads, 0)
+        total = np.maximum(activations, 0).sum((2, 3), keepdims=True)
+        return (rising / (2 + total * rising)).sum((2, 3))
+
+
+class _Score(_Raw, library.ScoreCAM):
+    """Every channel hides the image where it is low, its cells lying where they do in the maps.
+
+    The library stretches a channel from corner to corner, beside what its cells have seen, and holds a copy
+    of the image for each channel at once.
+    """
+
+    grid: layers.Grid
+
+    def get_cam_weights(self, input_tensor, layer, targets, activations, grads) -> np.ndarray:
+        scores = np.empty(activations.shape[:2])
+        with torch.no_grad():
+            for image, channels, target, row in zip(input_tensor, activations, targets, scores, strict=True):
+                for first in range(0, len(channels), BATCH):
+                    shown = scaled(self.grid.enlarge(channels[first : first + BATCH], image.shape[-2:]))
+                    outputs = self.model(image * torch.from_numpy(shown)[:, None].to(image))
+                    row[first : first + BATCH] = [float(target(output)) for output in outputs]
+        return softmax(scores, axis=1)
+
+
 METHODS = {
     "gradcam": type("GradCAM", (_Raw, library.GradCAM), {}),
-    "gradcam++": type("GradCAMPlusPlus", (_Raw, library.GradCAMPlusPlus), {}),
+    "gradcam++": _PlusPlus,
     "hirescam": type("HiResCAM", (_Raw, library.HiResCAM), {}),
     "layercam": type("LayerCAM", (_Raw, library.LayerCAM), {}),
     "eigencam": _Eigen,
-    "scorecam": type("ScoreCAM", (_Raw, library.ScoreCAM), {}),
+    "scorecam": _Score,
 }
 
 
@@ -81,7 +116,11 @@ def explain(
     ``normalise`` scales every map to 0–1, so that a weak map looks like a strong one and maps of two images
     or two classes cannot be compared.  Without it maps have the method's own scale: the logit's for gradcam,
     hirescam and layercam (with a linear layer behind the mean over the last map, the first two are the cells'
-    contributions to the logit), the activations' for the others.  What is negative is 0 in both cases.
+    contributions to the logit), for gradcam++ that times up to half the number of cells, the activations' for
+    the others.  What is negative is 0 in both cases.
+
+    eigencam asks for no target: its map is the same for every class and for any layers behind.  scorecam
+    takes a pass for every channel.
 
     In front of a normalisation over the channels of a cell (layer norm) gradient times activation sums to 0
     in every cell: take hirescam behind it.
@@ -105,12 +144,10 @@ def explain(
     if images.ndim != 4 or not len(images):
         raise ValueError(f"images must be (N, channels, H, W) with N above 0, not {tuple(images.shape)}")
     images = images.detach().to(next(model.parameters()).device)
-    with untouched(model), torch.enable_grad():
+    with untouched(model), torch.inference_mode(False), torch.enable_grad():
         place = layers.find(model, images[:1], layer)
         _check(target, place.output)
-        # Score-CAM makes as many copies of an image as the layer has channels.
-        parts = images.split(1 if method == "scorecam" else BATCH)
-        coarse = np.concatenate([_coarse(kind, model, place, part, target) for part in parts])
+        coarse = np.concatenate([_coarse(kind, model, place, part, target) for part in images.split(BATCH)])
     maps = place.grid.enlarge(np.maximum(coarse, 0), images.shape[-2:])
     return scaled(maps) if normalise else maps
 
@@ -146,10 +183,10 @@ def _coarse(kind: type, model: nn.Module, place: layers.Place, images: Tensor, t
     """Maps on the layer's own grid, signed."""
     goals = _goals(model, images, target)
     method = kind(model, [place.module], reshape_transform=place.to_maps)
+    method.grid = place.grid
     try:
-        # The weights are frozen here: gradients flow because the image wants one.  Score-CAM draws a bar.
-        with redirect_stderr(io.StringIO()):
-            return method(images.clone().requires_grad_(), goals)
+        # The weights are frozen here: gradients flow because the image wants one.
+        return method(images.clone().requires_grad_(), goals)
     finally:
         method.activations_and_grads.release()
 

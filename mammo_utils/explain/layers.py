@@ -8,8 +8,10 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from timm.layers import Conv2dSame
 from torch import Tensor, nn
 
+from mammo_utils.models.inspect import mode
 from mammo_utils.models.lora import NEW
 from mammo_utils.profile import choose
 
@@ -63,10 +65,7 @@ class Grid:
         return rows.T @ np.asarray(maps, float) @ columns
 
     def passed(self, maps: np.ndarray) -> np.ndarray:
-        """What is left of maps or masks (…, H, W) when they are seen through this grid; float32.
-
-        Of a lesion it is what a map could show at best.
-        """
+        """What is left of maps or masks (…, H, W) when they are seen through this grid; float32."""
         return self.enlarge(self.reduce(maps), np.shape(maps)[-2:])
 
 
@@ -85,7 +84,7 @@ def names(model: nn.Module) -> list[str]:
 
 
 def find(model: nn.Module, image: Tensor, layer: str | None = None) -> Place:
-    """Find the target layer of ``model`` by one pass of ``image`` (1, channels, H, W).
+    """Find the target layer of ``model`` by one pass of ``image`` (1, channels, H, W) in evaluation mode.
 
     ``layer``: the name of one of ``model.parts``, which stands for its last module, or the dotted path of a
     module; by default the last part of the encoder.  Outputs may be channels first, channels last (Swin,
@@ -119,8 +118,8 @@ def find(model: nn.Module, image: Tensor, layer: str | None = None) -> Place:
 
     hooks = [module.register_forward_hook(follow) for module in model.modules()]
     try:
-        with torch.no_grad():
-            output = model(image)
+        with mode(model), torch.no_grad():
+            output = model(image.to(next(model.parameters()).device))
     finally:
         for hook in hooks:
             hook.remove()
@@ -146,7 +145,7 @@ def _after(module: nn.Module, before: Grid, out: Tensor) -> Grid:
     first, stride = [], []
     for axis, (kernel, step, padding, dilation) in enumerate(zip(*steps, strict=True)):
         reach = dilation * (kernel - 1)
-        if type(module).__name__ == "Conv2dSame":  # TensorFlow's: what is missing, the larger half behind
+        if isinstance(module, Conv2dSame):  # TensorFlow's: what is missing, the larger half behind
             padding = max(0, (shape[axis] - 1) * step + reach + 1 - before.shape[axis]) // 2
         first.append(before.first[axis] + before.stride[axis] * (reach / 2 - padding))
         stride.append(before.stride[axis] * step)

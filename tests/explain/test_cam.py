@@ -8,6 +8,7 @@ import pytest
 import torch
 from pytorch_grad_cam import GradCAM
 from pytorch_grad_cam.utils.model_targets import RawScoresOutputTarget
+from timm.layers import Conv2dSame
 from torch import nn
 
 from mammo_utils.data.preprocess import prepare
@@ -72,7 +73,7 @@ def by_hand(method, image, weight):
     if method == "layercam":
         return (np.maximum(slope, 0)[:, None, None] * a).sum(0)
     if method == "gradcam++":
-        share = slope**2 / (2 * slope**2 + a.sum((1, 2)) * slope**3 + 1e-6)
+        share = slope**2 / (2 * slope**2 + a.sum((1, 2)) * slope**3)
         return ((np.maximum(slope, 0) * share * cells)[:, None, None] * a).sum(0)
     if method == "eigencam":
         x = a.reshape(2, -1).T
@@ -80,13 +81,12 @@ def by_hand(method, image, weight):
         values, vectors = np.linalg.eigh(x.T @ x)
         part = (x @ vectors[:, values.argmax()]).reshape(a.shape[1:])
         return part if part.max() >= -part.min() else -part
-    # Score-CAM: each activation, enlarged and in 0–1, is laid over the image
-    logits = []
+    # Score-CAM: each activation, in 0–1 and between its cells at 0, 2, 4 …, is laid over the image
+    logits, (tall, wide) = [], image.shape
     for one in a:
-        mask = nn.functional.interpolate(
-            torch.tensor(one)[None, None], image.shape, mode="bilinear", align_corners=True
-        )[0, 0].numpy()
-        mask = (mask - mask.min()) / (mask.max() - mask.min() + 1e-8)
+        rows = np.array([np.interp(np.arange(wide), np.arange(0, wide, 2), row) for row in one])
+        mask = np.array([np.interp(np.arange(tall), np.arange(0, tall, 2), own) for own in rows.T]).T
+        mask = (mask - mask.min()) / (mask.max() - mask.min())
         logits.append(np.dot(weight, activations(image * mask).mean((1, 2))))
     shares = np.exp(logits - np.max(logits)) / np.exp(logits - np.max(logits)).sum()
     return (shares[:, None, None] * a).sum(0)
@@ -153,6 +153,41 @@ def test_the_activation_is_kept_before_a_layer_writes_over_it(image):
     np.testing.assert_allclose(at_cells(eigen)[0], np.maximum(part, 0), atol=1e-4)
 
 
+def test_a_module_that_is_used_twice_is_explained_at_its_last_use(image):
+    class Twice(Blob):
+        def forward(self, x):
+            self.last = self.act(2 - self.act(self.conv(x)))
+            return self.head(self.last.mean((2, 3)))
+
+    images, weight = torch.tensor(image)[None, None], [[1.0, 3.0]]
+    options = {"target": 1, "method": "hirescam", "layer": "act", "normalise": False}
+    model = Twice(weight)
+    maps = cam.explain(model, images, **options)
+    last = np.maximum(2 - activations(image), 0)
+    assert 0 < (last == 0).sum() < last.size
+    expected = (np.array([1.0, 3.0])[:, None, None] * last).sum(0) / last[0].size
+    np.testing.assert_allclose(at_cells(maps)[0], expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e-4])
+def test_grad_cam_plus_plus_where_slopes_are_small_and_values_negative(image, scale):
+    """Slopes of 1e-6 weigh as slopes of 1e-2 do; values below 0 do not turn the sign of a weight."""
+    images, weight = torch.tensor(image)[None, None], np.array([0.5, 3.0]) * scale
+    options = {"target": 1, "method": "gradcam++", "normalise": False}
+    model = Blob([weight.tolist()])
+    model.act = nn.Identity()
+    maps = cam.explain(model, images, layer="conv", **options)
+    with torch.no_grad():
+        a = model.conv(images)[0].numpy().astype(float)
+    assert a[1].sum() < 0
+    positive = np.maximum(a, 0).sum((1, 2))
+    slope = weight / a[0].size
+    share = slope**2 / (2 * slope**2 + positive * slope**3)
+    expected = np.maximum(((slope * share * a[0].size)[:, None, None] * a).sum(0), 0)
+    assert expected.max() > 0
+    np.testing.assert_allclose(at_cells(maps)[0], expected, rtol=1e-4, atol=1e-6 * expected.max())
+
+
 def test_a_stretched_map_lies_half_a_cell_away(image):
     """The library's own map of an image that one stride divides, whose peak is beside the dot."""
     images = torch.tensor(image)[None, None]
@@ -217,6 +252,16 @@ def test_cells_lie_where_the_network_sees_from(name, layer, first):
     middle = [seen.sum(axis) @ np.arange(256) / seen.sum() for axis in (1, 0)]
     stride = place.grid.stride[0]
     np.testing.assert_allclose(middle, first + stride * np.array(cell), atol=0.25 * stride)
+
+
+@pytest.mark.parametrize("adapted", [False, True])
+def test_cells_of_uneven_padding_stay_where_they_are_when_adapted(adapted):
+    """Three pixels are missing, one before and two behind: the first window of five has its middle at 1."""
+    model = nn.Sequential(Conv2dSame(1, 1, 5, stride=2))
+    if adapted:
+        lora.add(model, rank=1)
+    grid = layers.find(model, torch.zeros(1, 1, 16, 16), "0").grid
+    assert grid == layers.Grid((8, 8), (2.0, 2.0), (1.0, 1.0))
 
 
 NETWORKS = [
@@ -343,6 +388,27 @@ def test_what_learns_does_not_change_a_map(name, state):
     assert [weight.requires_grad for weight in model.parameters()] == learning
 
 
+def test_an_adapted_model_is_explained_with_its_adapters():
+    model, images = built("mobilenetv2_050"), torch.rand(1, 1, 128, 104)
+    options = {"target": 0, "method": "gradcam", "normalise": False}
+    before = cam.explain(model, images, **options)
+    lora.add(model, rank=2)
+    for adapter in lora.adapters(model).values():
+        nn.init.normal_(adapter.b, std=0.3)
+    adapted = cam.explain(model, images, **options)
+    lora.merge(model)
+    np.testing.assert_allclose(adapted, cam.explain(model, images, **options), rtol=1e-3, atol=1e-5)
+    assert abs(adapted - before).max() > 0.05 * before.max()
+
+
+def test_looking_for_a_layer_moves_no_statistics():
+    model = built("mobilenetv2_050").train()
+    before = copy.deepcopy(model.state_dict())
+    layers.find(model, torch.rand(1, 1, 128, 104))
+    assert model.training
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
 def state_of(model):
     return (
         {name: module.training for name, module in model.named_modules()},
@@ -392,6 +458,15 @@ def test_the_model_is_left_as_it_was(method, fails):
 def test_score_cam_draws_no_bar(capsys):
     cam.explain(Blob([[1.0, 1.0]]), torch.rand(2, 1, 12, 16), target=1, method="scorecam", layer="act")
     assert capsys.readouterr() == ("", "")
+
+
+def test_every_method_in_inference_mode(image):
+    model, images = Blob([[-0.5, 2.0]]), torch.tensor(image)[None, None]
+    for method in cam.METHODS:
+        options = {"target": 1, "method": method, "layer": "act"}
+        expected = cam.explain(model, images, **options)
+        with torch.inference_mode():
+            np.testing.assert_array_equal(cam.explain(model, images.clone(), **options), expected)
 
 
 def test_a_map_without_anything_is_0():
