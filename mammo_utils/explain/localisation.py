@@ -11,10 +11,10 @@ from collections.abc import Callable, Mapping
 import numpy as np
 import pandas as pd
 from scipy import ndimage
-from scipy.stats import rankdata
 from skimage.filters import sobel
 
-from mammo_utils.evaluation import intervals
+from mammo_utils.evaluation import intervals, overlap
+from mammo_utils.evaluation.density import spearman
 from mammo_utils.explain.layers import Grid
 
 # Below this area under the ROC curve of the classifier no method is ranked: where it cannot tell cancers from
@@ -58,11 +58,7 @@ def iou_curve(maps, masks, levels=LEVELS) -> np.ndarray:
     """Intersection over union of lesion and map cut at shares ``levels`` of its own maximum: (N, levels)."""
     maps, masks = _pair(maps, masks)
     height = maps.max(axis=(1, 2), keepdims=True)
-    found = []
-    for level in levels:
-        cut = maps >= level * height
-        found.append((cut & masks).sum((1, 2)) / (cut | masks).sum((1, 2)))
-    return np.stack(found, axis=1)
+    return np.stack([overlap.iou(maps >= level * height, masks) for level in levels], axis=1)
 
 
 def iou(maps, masks, levels=LEVELS) -> np.ndarray:
@@ -78,12 +74,8 @@ def likeness(a, b, inside) -> np.ndarray:
 
     0 where one of them is the same everywhere.
     """
-    found = []
-    for one, other, area in zip(a, b, inside, strict=True):
-        ranks = [rankdata(part[area]) for part in (one, other)]
-        flat = any(np.ptp(rank) == 0 for rank in ranks)
-        found.append(0.0 if flat else np.corrcoef(*ranks)[0, 1])
-    return np.array(found)
+    alike = [spearman(one[area], other[area]) for one, other, area in zip(a, b, inside, strict=True)]
+    return np.nan_to_num(alike)
 
 
 def random(grid: Grid, breast: np.ndarray, *, seed: int = 0, draws: int = 1) -> np.ndarray:
@@ -119,7 +111,9 @@ def references(
     """Maps that need no network, seen through the grid of a layer: {name: (N, H, W)}.
 
     ``centre prior`` and ``edges``, and ``lesion``: the true lesion, whose score is the ceiling of the layer.
-    With cells of 32 pixels a small lesion lies in one cell whose middle may lie beside it.
+    With cells of 32 pixels a small lesion lies in one cell whose middle may lie beside it.  The ceiling is
+    that of a map which shows the whole lesion and nothing else, and no bound: a map of one cell in the middle
+    of a large lesion has more of its energy in it.
     """
     own = {"centre prior": centre(breast), "edges": edges(images, breast), "lesion": masks.astype(float)}
     return {name: grid.passed(maps) for name, maps in own.items()}

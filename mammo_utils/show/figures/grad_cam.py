@@ -102,7 +102,7 @@ def explorer(
     if lesion.any():
         hit = localisation.pointing(heat[None], lesion[None])[0]
         share = localisation.energy(heat[None], lesion[None])[0]
-        overlap = (cut & lesion).sum() / (cut | lesion).sum()
+        overlap = localisation.iou_curve(heat[None], lesion[None], [threshold])[0, 0]
         title += f"\nIoU {overlap:.2f}, energy {share:.2f}, {'hit' if hit > 0.5 else 'no hit'}"
     image(right, pixels, title)
     outline(right, cut, ORANGE, width=1.5)
@@ -212,9 +212,9 @@ def sanity(tables: dict[str, pd.DataFrame]) -> Figure:
 def gallery(
     pixels: np.ndarray, marks: np.ndarray, maps: np.ndarray, titles: Sequence[str], *, columns: int = 6
 ) -> Figure:
-    """Cases with what should be found outlined (a lesion, a planted marker), above each its map in one scale.
+    """Cases with what should be found outlined (a lesion, a planted marker), below each its map.
 
-    ``pixels``, ``marks`` and ``maps``: (N, H, W); one raw scale for all of them.
+    ``pixels``, ``marks`` and ``maps``: (N, H, W); all maps in one raw scale.
     """
     rows = -(-len(pixels) // columns)
     columns = min(columns, len(pixels))
