@@ -45,12 +45,16 @@ def curves(
     in random order, for else a flat map would be read from its top left corner.  ``target`` as in
     `cam.explain`.
 
-    Raises ``ValueError`` for a target that the network does not have and for a segmenter.
+    Raises ``ValueError`` for maps of another shape, for a target that the network does not have and for a
+    segmenter.
 
-    Source: Petsiuk 2018, arXiv 1806.07421, whose steps and blur are for 224 pixels.
+    Source: Petsiuk 2018, arXiv 1806.07421, whose steps and blur are for 224 pixels; the blur ends there one
+    spread away and is weaker.
     """
     images = np.asarray(torch.as_tensor(images, dtype=torch.float32).cpu())
     number, _, height, width = images.shape
+    if np.shape(maps) != (number, height, width):
+        raise ValueError(f"maps {np.shape(maps)} must be {(number, height, width)}, as the images are")
     blurred = ndimage.gaussian_filter(images, (0, 0, BLUR * height, BLUR * height))
     places = _places(np.asarray(maps).reshape(number, -1), seed).reshape(number, 1, height, width)
     share = np.linspace(0, 1, steps + 1)

@@ -2,7 +2,8 @@
 
 A method whose map stays the same when the weights are scrambled shows the image and not the network.
 
-Source: Adebayo 2018, arXiv 1810.03292.
+Source: Adebayo 2018, arXiv 1810.03292, where weights are drawn anew as before training; here they are
+shuffled.
 """
 
 from __future__ import annotations
@@ -39,12 +40,11 @@ def randomised(model: nn.Module, *, order: str, seed: int = 0) -> Iterator[tuple
     choose("order", order, ORDERS)
     generator = torch.Generator().manual_seed(seed)
     names = [name for name, _ in model.parts][::-1]
-    scrambled = copy.deepcopy(model)
+    scrambled = model
     for name in names:
-        if order == "independent":
-            scrambled = copy.deepcopy(model)
+        scrambled = copy.deepcopy(model if order == "independent" else scrambled)
         _scramble(dict(scrambled.parts)[name], generator)
-        yield name, copy.deepcopy(scrambled)
+        yield name, scrambled
 
 
 def _scramble(part: nn.Module, generator: torch.Generator) -> None:
@@ -84,9 +84,9 @@ def randomisation(
     """Likeness of a method's maps of ``model`` and of its `randomised` copies.
 
     ``images`` (N, channels, H, W), ``inside`` (N, H, W) bool; other options as in `cam.explain`.  A row for
-    each image and part: ``part`` (``""`` for nothing randomised, where both likenesses are 1), ``image``,
-    ``ssim``, ``rank``.  The part ``another image`` compares maps of the model for two different images: what
-    maps have in common anyway.
+    each image and part: ``part`` (``""`` for nothing randomised, where both likenesses are 1 unless a map
+    is flat), ``image``, ``ssim``, ``rank``.  The part ``another image`` compares maps of the model for two
+    different images: what maps have in common anyway.
     """
     options = {"target": target, "method": method, "layer": layer, "normalise": False}
     own = explain(model, images, **options)

@@ -77,6 +77,11 @@ def test_classes_of_several_and_of_one(images):
         perturbation.probability(Bright(3), images, 3)
 
 
+def test_maps_lie_as_the_images_do(images):
+    with pytest.raises(ValueError, match=r"maps \(3, 4, 16\) must be \(3, 8, 8\)"):
+        perturbation.curves(Bright(), images, np.zeros((3, 4, 16)), target=1)
+
+
 def test_a_segmenter_has_no_such_curves():
     model = segmentation.build("unet/test_efficientnet", size=64)
     with pytest.raises(ValueError, match="this is a segmenter"):
