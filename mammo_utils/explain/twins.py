@@ -27,7 +27,7 @@ class Pair(NamedTuple):
     image: np.ndarray
     twin: np.ndarray
     lesion: np.ndarray
-    breast: np.ndarray
+    breast: np.ndarray  # with muscle
     laterality: str
     view: str
     lesions: tuple[Lesion, ...]
@@ -36,8 +36,9 @@ class Pair(NamedTuple):
 def pairs(patient: int, *, size: int, cancers: bool = True, seed: int = 0) -> list[Pair]:
     """The views of a phantom woman that hold a lesion, prepared at ``size``, each with its healthy twin.
 
-    ``cancers``: she has one whatever the prevalence, as a woman who was chosen for her cancer does.  Rendered
-    at twice the size, as the women of a study are.  Both images are prepared in the frame of the first.
+    ``cancers``: she has one whatever the prevalence, as a woman who was chosen for her cancer does; without
+    them her lesions, if any, are benign.  Rendered at twice the size, as the women of a study are.  Both
+    images are prepared in the frame of the first.
     """
     options = {"seed": seed, "size": 2 * size}
     sick = exam(patient, prevalence=1.0 if cancers else 0.0, **options)
@@ -47,7 +48,8 @@ def pairs(patient: int, *, size: int, cancers: bool = True, seed: int = 0) -> li
             continue
         prepared = prepare(view.image, (size, width_for(size)), laterality=view.laterality)
         twin = prepared.to_prepared(np.where(breast_foreground(view.image), other.image, np.float32(0)))
-        masks = (prepared.to_prepared(mask) for mask in (view.lesion_mask, view.breast_mask))
+        breast = view.breast_mask | view.pectoral_mask
+        masks = (prepared.to_prepared(mask) for mask in (view.lesion_mask, breast))
         found.append(Pair(prepared.image, twin, *masks, view.laterality, view.view, view.lesions))
     return found
 
