@@ -1,7 +1,7 @@
 """Every method and layer scored on the detected cancers of phantom women: which map finds the lesion?
 
-Only views that the classifier calls at a fixed specificity are scored, for the map of a missed cancer has
-nothing to find; the others say whether the classifier is good enough for its maps to be ranked at all.
+Only views that the classifier calls, at a threshold from other women, are scored, for the map of a missed
+cancer has nothing to find; the others say whether the classifier is good enough for its maps to be ranked.
 """
 
 from __future__ import annotations
@@ -14,19 +14,14 @@ import pandas as pd
 import torch
 from torch import nn
 
-from mammo_utils import profile
-from mammo_utils.data.batches import Batches
 from mammo_utils.data.cache import ImageCache
-from mammo_utils.evaluation import operating
 from mammo_utils.evaluation.classification import roc_auc
 from mammo_utils.explain import layers as places
 from mammo_utils.explain import localisation, perturbation, twins
 from mammo_utils.explain.cam import METHODS, explain
-from mammo_utils.models.inspect import mode
+from mammo_utils.study import screening_scores
 from mammo_utils.synth.breast.lesions import cancer_shape
-from mammo_utils.training import tasks
 
-SPECIFICITY = 0.9  # among the views without cancer, at the logit from which on a cancer counts as detected
 SMALL = 20.0  # mm: diameter of a disc of the lesion's area up to which it is small
 TARGET = 1
 KEYS = ["method", "layer", "score"]
@@ -38,23 +33,23 @@ class Cases(NamedTuple):
     images: np.ndarray  # (N, H, W) float32 in 0–1
     masks: np.ndarray  # (N, H, W) bool, the lesion
     breast: np.ndarray  # (N, H, W) bool, with muscle
-    table: (
-        pd.DataFrame
-    )  # a row each: ``row`` of the cache, ``woman``, ``shape``, ``mm``, ``logit``, ``effect``
+    table: pd.DataFrame  # ``row`` of the cache, ``woman``, ``shape``, ``mm``, ``logit``, ``effect`` of each
     pairs: list[twins.Pair]
     auc: dict[str, float]  # by view, of all cancers and of every kind, against all views without
 
 
-def detected(model: nn.Module, images: ImageCache, *, count: int | None = None, seed: int = 0) -> Cases:
+def detected(
+    model: nn.Module, images: ImageCache, *, threshold: float, count: int | None = None, seed: int = 0
+) -> Cases:
     """The views of phantom women with a cancer that ``model``, with one logit, calls; at most ``count``.
 
-    Called is a logit that at most 1 - ``SPECIFICITY`` of the views without cancer reach.
+    Called is a logit of ``threshold`` and above, which is chosen on other women: `operating.threshold_at` of
+    what `screening_scores.predicted` says of the women ``valid``, at `screening_scores.SPECIFICITY`.
 
     Raises ``ValueError`` where no cancer is called.
     """
-    batches = Batches(images, target="cancer", breast="foreground", batch_size=64, device=profile.device())
-    found = tasks.predict_scores(model, batches)
-    logit, label = found.logit[np.argsort(found.row)], found.target[np.argsort(found.row)] == 1
+    views = screening_scores.predicted(model, images)
+    logit, label = views["logit"].to_numpy(), views["label"].to_numpy() == 1
     shapes = np.array([cancer_shape(_number(name)) for name in images.table["patient_id"]])
     area = images.masks["lesion"].sum((1, 2))
     mm = 2 * np.sqrt(area / np.pi) * images.geometry["spacing_mm"].to_numpy()
@@ -62,8 +57,7 @@ def detected(model: nn.Module, images: ImageCache, *, count: int | None = None, 
     for kind, chosen in kinds(shapes, mm).items():
         rows = (chosen & label) | ~label
         auc[kind] = roc_auc(logit[rows], label[rows])
-    cut = operating.threshold_at(logit, label, specificity=SPECIFICITY)
-    rows = np.flatnonzero(label & (area > 0) & (logit >= cut))
+    rows = np.flatnonzero(label & (area > 0) & (logit >= threshold))
     if not len(rows):
         raise ValueError("this classifier calls no view with a cancer: there is nothing to explain")
     if count is not None and count < len(rows):
@@ -107,8 +101,7 @@ def measure(
     inputs = torch.from_numpy(cases.images)[:, None]
     change, frames = twins.difference(cases.pairs), []
     for layer in layers:
-        with mode(model):
-            grid = places.find(model, inputs[:1].to(next(model.parameters()).device), layer).grid
+        grid = places.find(model, inputs[:1], layer).grid
         maps = {
             method: explain(model, inputs, target=TARGET, method=method, layer=layer, normalise=False)
             for method in methods
@@ -143,19 +136,20 @@ def measure(
 
 
 def table(measured: pd.DataFrame, auc: dict[str, float], *, n: int = 1000) -> pd.DataFrame:
-    """`localisation.summary` of `measure`, with ``auc`` of the kind of lesion and the ``rank`` of each map.
+    """`localisation.summary` of `measure`, with ``auc`` of the kind of lesion and the ``rank`` of a method.
 
-    Maps of the network (not the references) are ranked within a score and kind of lesion, 1 being the best;
-    where the AUC is below `localisation.RANKABLE` they are not ranked (NaN).
+    Maps of the network (not the references) are ranked within a layer, score and kind of lesion, 1 being the
+    best: layers differ in their ceilings, and the best of all layers would be chosen on the views that it is
+    scored on.  Where the AUC is below `localisation.RANKABLE` they are not ranked (NaN).  A negative ``gain``
+    of ``deletion`` is good.
     """
     every = kinds(measured["shape"].to_numpy(), measured["mm"].to_numpy())
     found = localisation.summary(measured, KEYS, kinds={k: v for k, v in every.items() if v.any()}, n=n)
     found["auc"] = found["lesion"].map(auc)
     good = found["estimate"].where(found["score"] != "deletion", -found["estimate"])
     ranked = found["method"].isin(METHODS) & (found["auc"] >= localisation.RANKABLE)
-    found["rank"] = (
-        good[ranked].groupby([found["score"], found["lesion"]]).rank(ascending=False, method="min")
-    )
+    within = [found[column] for column in ("layer", "score", "lesion")]
+    found["rank"] = good[ranked].groupby(within).rank(ascending=False, method="min")
     return found
 
 
