@@ -26,6 +26,8 @@ ORDERS = ("cascading", "independent")
 # A method fails where its maps still have this rank correlation with the network's own after every layer was
 # scrambled: half of the order of pixels is then the image's, or the method's.
 ALIKE = 0.5
+# Or where they do not mind that the head was, which alone knows the classes.
+BLIND = 0.99
 
 
 def randomised(model: nn.Module, *, order: str, seed: int = 0) -> Iterator[tuple[str, nn.Module]]:
@@ -125,3 +127,12 @@ def summary(table: pd.DataFrame, women, *, n: int = 1000) -> pd.DataFrame:
             row |= dict(zip((column, f"{column}_low", f"{column}_high"), limits, strict=True))
         rows.append(row)
     return pd.DataFrame(rows)
+
+
+def fails(table: pd.DataFrame) -> bool:
+    """Whether maps ignore the head, or are still alike when every layer is scrambled.
+
+    ``table``: the cascading `summary` of a method.
+    """
+    rank = table.set_index("part")["rank"].drop(["", "another image"], errors="ignore")
+    return bool(rank.iloc[0] > BLIND or rank.iloc[-1] >= ALIKE)

@@ -127,3 +127,17 @@ def test_summary_keeps_the_order_and_resamples_women():
     one = sanity.summary(table.assign(rank=table["image"] // 2 * 1.0), list("abcdefgh"), n=100)
     two = sanity.summary(table.assign(rank=table["image"] // 2 * 1.0), list("aabbccdd"), n=100)
     assert (two["rank_high"] - two["rank_low"] > one["rank_high"] - one["rank_low"]).all()
+
+
+@pytest.mark.parametrize(
+    ("ranks", "failed"),
+    [
+        ((1.0, 0.6, 0.3, 0.1, 0.2), False),
+        ((1.0, 1.0, 0.3, 0.1, 0.2), True),  # the head alone knows the classes
+        ((1.0, 0.6, 0.9, 0.5, 0.2), True),  # nothing of the network is left
+        ((1.0, 0.6, 0.9, 0.4, 0.9), False),  # what any two images share is another question
+    ],
+)
+def test_a_method_fails_that_ignores_the_head_or_all_layers(ranks, failed):
+    parts = ["", "head", "stage1", "stem", "another image"]
+    assert sanity.fails(pd.DataFrame({"part": parts, "rank": ranks})) is failed

@@ -12,6 +12,7 @@ from mammo_utils.evaluation.classification import roc_auc
 from mammo_utils.explain import cam, layers, localisation, perturbation, twins
 from mammo_utils.models.classification import build
 from mammo_utils.study import explained, screened
+from mammo_utils.synth.breast import exam
 from mammo_utils.synth.breast.lesions import cancer_shape
 
 
@@ -46,13 +47,24 @@ class Knowing(torch.nn.Module):
         return 0 * self.model(x) + torch.tensor(own)[:, None]
 
 
+def alone(women):
+    """Whether each view holds one lesion and no other."""
+    count = {
+        (name, view.laterality, view.view): len(view.lesions)
+        for name in women.table["patient_id"].unique()
+        for view in exam(int(name[1:]), size=128, prevalence=1.0)
+    }
+    keys = women.table[["patient_id", "laterality", "view"]].itertuples(index=False, name=None)
+    return np.array([count[key] == 1 for key in keys])
+
+
 def test_detected_cancers_alone_are_scored(women, model):
     label = women.table["cancer"].to_numpy() == 1
     logit = np.random.default_rng(0).normal(size=len(women)) + 1.5 * label
     cut = float(np.median(logit[label]))
     found = explained.detected(Knowing(model, women, logit), women, threshold=cut - 1e-6)
     rows = found.table["row"].to_numpy()
-    expected = label & (logit >= cut) & women.masks["lesion"].any((1, 2))
+    expected = label & (logit >= cut) & women.masks["lesion"].any((1, 2)) & alone(women)
     np.testing.assert_array_equal(rows, np.flatnonzero(expected))
     assert 0 < len(rows) < label.sum()
     np.testing.assert_allclose(found.table["logit"], logit[rows], rtol=1e-5)
@@ -74,6 +86,30 @@ def test_detected_cancers_alone_are_scored(women, model):
         explained.detected(Knowing(model, women, -10.0 * label), women, threshold=0.0)
 
 
+def test_a_view_is_called_for_its_cancer_if_its_twin_is_not(women):
+    class Sum(torch.nn.Module):
+        """A logit that is the brightness of the image, to which a lesion adds."""
+
+        def __init__(self):
+            super().__init__()
+            self.scale = torch.nn.Parameter(torch.tensor(1e-2))
+
+        def forward(self, x):
+            return self.scale * x.sum((1, 2, 3))[:, None]
+
+    every = explained.detected(Sum(), women, threshold=-np.inf)
+    twin = np.array([1e-2 * pair.twin.sum() for pair in every.pairs])
+    np.testing.assert_allclose(every.table["logit"] - every.table["effect"], twin, rtol=1e-3)
+    assert not every.table["owed"].any()
+    first = every.table.iloc[0]
+    assert first["effect"] > 0
+    found = explained.detected(Sum(), women, threshold=first["logit"] - first["effect"] / 2)
+    called = every.table["logit"] >= first["logit"] - first["effect"] / 2
+    assert found.table.set_index("row")["owed"][first["row"]]
+    assert len(found.table) == called.sum() >= 1
+    assert not found.table.loc[found.table["logit"] - found.table["effect"] > first["logit"], "owed"].any()
+
+
 @pytest.fixture(scope="module")
 def measured(women, model):
     label = women.table["cancer"].to_numpy() == 1
@@ -93,13 +129,14 @@ def test_every_map_has_every_score_once(measured, model):
     assert np.isfinite(numbers).all(axis=None)
     inputs = torch.tensor(cases.images)[:, None]
     maps = cam.explain(model, inputs, target=1, method="hirescam", layer="stage2", normalise=False)
+    maps = maps * cases.breast
     own = table[(table["method"] == "hirescam") & (table["layer"] == "stage2")].set_index("score")["value"]
     np.testing.assert_allclose(own["energy"], localisation.energy(maps, cases.masks), rtol=1e-5)
     np.testing.assert_allclose(own["twin"], twins.agreement(maps, cases.pairs), rtol=1e-5)
     areas = perturbation.curves(model, inputs, maps, target=1, steps=4).areas
     np.testing.assert_allclose(own["deletion"], areas[1], rtol=1e-4)
     grid = layers.find(model.eval(), inputs[:1], "stage4").grid
-    ceiling = localisation.iou(grid.passed(cases.masks.astype(float)), cases.masks)
+    ceiling = localisation.iou(grid.passed(cases.masks.astype(float)) * cases.breast, cases.masks)
     chosen = table[(table["layer"] == "stage4") & (table["score"] == "iou")]
     for _, part in chosen.groupby("method"):
         np.testing.assert_allclose(part["ceiling"], ceiling, rtol=1e-5)
@@ -113,7 +150,7 @@ def test_the_table_ranks_only_where_the_classifier_can_tell(measured):
     columns = ["method", "layer", "score", "lesion", "images", "women", "estimate", "low", "high"]
     columns += ["chance", "ceiling", "gain", "gain_low", "gain_high", "auc", "rank"]
     assert list(found.columns) == columns
-    assert found[found["lesion"] != "all"]["rank"].isna().all()
+    assert found[~found["lesion"].isin(["all", explained.OWED])]["rank"].isna().all()
     own = found[found["lesion"] == "all"]
     assert own[own["method"].isin(["centre prior", "edges"])]["rank"].isna().all()
     for (score, _), part in own[own["method"].isin(cam.METHODS)].groupby(["score", "layer"]):
