@@ -14,6 +14,7 @@ from pathlib import Path
 from mammo_utils.data import catalogs
 from mammo_utils.models import weights
 from mammo_utils.models.segmenter import Segmenter
+from mammo_utils.profile import shipped
 from mammo_utils.study import provenance
 from mammo_utils.study.segmenter import SAVE_EVERY
 from mammo_utils.training.pretraining import Recipe, pretrain
@@ -29,6 +30,18 @@ def start_of(start: str) -> str:
         return start
     with path.open("rb") as file:
         return f"{path.name} {hashlib.file_digest(file, 'sha256').hexdigest()[:12]}"
+
+
+def provided(model: str, settings: dict) -> Path | None:
+    """The file that comes with the package for ``settings["method"]`` and ``model``.
+
+    None unless it was made with these very ``settings``.
+    """
+    try:
+        ready = shipped(f"weights/{weights.file_name(settings['method'], model)}")
+    except FileNotFoundError:
+        return None
+    return ready if weights.made(ready).get("settings") == settings else None
 
 
 def finished(out: Path, settings: dict) -> bool:

@@ -20,7 +20,6 @@ from mammo_utils.evaluation import probes, representation
 from mammo_utils.models import pretext
 from mammo_utils.models import weights as sources
 from mammo_utils.models.segmentation import build
-from mammo_utils.profile import shipped
 from mammo_utils.study import encoder_file
 from mammo_utils.study.phantoms import draw, women
 from mammo_utils.synth import breast, fractals
@@ -74,12 +73,7 @@ def weights(settings: dict, seed: int) -> Path:
     The seed redraws the first weights, the head, the order and every change of an image, and the formulae of
     fractals, not the pool.  The file that comes with the package serves if it is of this very pretraining.
     """
-    try:
-        ready = shipped(f"weights/{sources.file_name(settings['method'], settings['model'])}")
-    except FileNotFoundError:
-        return learnt(settings, seed)
-    same = sources.made(ready).get("settings") == _asked(settings, seed)
-    return ready if same else learnt(settings, seed)
+    return encoder_file.provided(settings["model"], _asked(settings, seed)) or learnt(settings, seed)
 
 
 def learnt(settings: dict, seed: int) -> Path:

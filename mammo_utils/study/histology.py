@@ -26,6 +26,7 @@ from mammo_utils.study import tiles as phantom
 from mammo_utils.study.segmenter import save
 from mammo_utils.synth.histology import MAGNIFICATIONS, REGIMES, VERSION
 from mammo_utils.training import classes
+from mammo_utils.training.history import milestones
 from mammo_utils.training.loop import fit
 
 RUN = "mammo_utils.study.histology:classify"
@@ -102,9 +103,8 @@ def classify(settings: dict, seed: int) -> dict[str, float]:
     Scores: those of `histology_scores.scored`; ``roc_auc_same``, tiles of the patients learnt from that were
     left out, as a split by image would have them; ``roc_auc_home`` where colour is confounded: test patients
     of the same laboratories, while all other scores but ``roc_auc_same`` are then of patients whose
-    laboratory says nothing; ``roc_auc_40`` … where ``tested`` is all.  ``watched`` is the area under the ROC
-    curve on validation patients at the end, ``watched_mean`` its mean over the run, ``images_to_level`` the
-    tiles after which it first was ``LEVEL``, or the whole budget with ``reached`` 0.
+    laboratory says nothing; ``roc_auc_40`` … where ``tested`` is all.  Beside these the `milestones` of the
+    area under the ROC curve on validation patients, at ``LEVEL``.
     """
     own = {"magnification": settings["magnification"], "size": settings["size"]}
     images = phantom.patients(settings["cohort"], regime=settings["regime"], **own)
@@ -122,14 +122,8 @@ def classify(settings: dict, seed: int) -> dict[str, float]:
     ready = coloured(settings["stains"], images, rows)
     learnt = ready(part(images, rows))
     curve, seconds = learn(model, learnt, settings, seed=seed, watch=ready(valid))
-    last = list(curve)[-1]
-    first = next((at for at, value in curve.items() if value >= LEVEL), None)
-    told = {
-        "watched": curve[last],
-        "watched_mean": float(np.mean(list(curve.values()))),
-        "reached": float(first is not None),
-        "images_to_level": float(first or last),
-        "images_per_second": last / seconds,
+    told = milestones(curve, LEVEL) | {
+        "images_per_second": list(curve)[-1] / seconds,
         "train_seconds": seconds,
         "parameters": float(sum(p.numel() for p in model.parameters())),
     }

@@ -17,8 +17,7 @@ from mammo_utils.data.batches import Batches
 from mammo_utils.data.lock import locked
 from mammo_utils.models import weights
 from mammo_utils.models.segmentation import build
-from mammo_utils.profile import shipped
-from mammo_utils.study import provenance
+from mammo_utils.study import encoder_file, provenance
 from mammo_utils.study.screened import WOMEN, women
 from mammo_utils.synth.breast import VERSION
 from mammo_utils.training import tasks
@@ -34,12 +33,7 @@ def encoder(model: str, size: int) -> Path:
 
     The file that comes with the package serves if it was made with these very settings; else it is `learnt`.
     """
-    try:
-        ready = shipped(f"weights/{weights.file_name(METHOD, model)}")
-    except FileNotFoundError:
-        return learnt(model, size)
-    same = weights.made(ready).get("settings") == _asked(model, size)
-    return ready if same else learnt(model, size)
+    return encoder_file.provided(model, _asked(model, size)) or learnt(model, size)
 
 
 def learnt(model: str, size: int) -> Path:

@@ -27,6 +27,7 @@ from mammo_utils.study.screened import draw, women
 from mammo_utils.study.screening_scores import keep, kept, predicted, ranks, scored
 from mammo_utils.study.segmenter import save
 from mammo_utils.training import tasks
+from mammo_utils.training.history import milestones
 from mammo_utils.training.loop import fit
 from mammo_utils.training.strategies import Plan, gradual
 
@@ -89,14 +90,11 @@ def classify(settings: dict, seed: int) -> dict[str, float]:
 
     ``weights``: ``lesions`` (`outlined.encoder`), ``none``, a method whose encoder comes with the package, or
     the path of a safetensors file; the encoder is the same for all seeds, the first head for every arm of a
-    seed.  The seed redraws the
-    women learnt from, the balanced subset and the order.  ``cohort``: ``develop`` for tuning, which scores
-    the women of develop that were not drawn and returns ranks alone, else ``train``, which gives all of
-    `scored` and ``_external``, the same on women of another vendor and site.
+    seed.  The seed redraws the women learnt from, the balanced subset and the order.  ``cohort``: ``develop``
+    for tuning, which scores the women of develop that were not drawn and returns ranks alone, else ``train``,
+    which gives all of `scored` and ``_external``, the same on women of another vendor and site.
 
-    ``watched`` is the area under the ROC curve on the watched women at the end, ``watched_mean`` its mean
-    over the looks on the way, ``images_to_level`` the images after which it first was ``LEVEL``, or the whole
-    budget with ``reached`` 0.
+    Beside these the `milestones` of the area under the ROC curve on the watched women, at ``LEVEL``.
 
     Raises ``ValueError`` for weights that are none of these.
     """
@@ -113,16 +111,8 @@ def classify(settings: dict, seed: int) -> dict[str, float]:
     torch.manual_seed(seed)
     model = build(settings["model"], size=settings["size"], weights=start)
     curve, seconds = learn(model, images, rows, settings, seed=seed, watch=(valid, watched(valid, known)))
-    last = list(curve)[-1]
-    first = next((at for at, value in curve.items() if value >= LEVEL), None)
-    told = {
-        "watched": curve[last],
-        "watched_mean": float(np.mean(list(curve.values()))),
-        "reached": float(first is not None),
-        "images_to_level": float(first or last),
-        "images_per_second": last / seconds,
-        "train_seconds": seconds,
-    }
+    told = milestones(curve, LEVEL)
+    told |= {"images_per_second": list(curve)[-1] / seconds, "train_seconds": seconds}
     breasts = {"valid": predicted(model, valid, known)}
     if develop:
         return ranks(breasts["valid"]) | told

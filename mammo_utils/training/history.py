@@ -51,6 +51,25 @@ class History:
         return sum(row["images"] for row in self.rows) / max(self.seconds, 1e-9)
 
 
+def milestones(curve: dict[int, float], level: float) -> dict[str, float]:
+    """What a ``curve`` of {images so far: value} comes to.
+
+    ``watched`` is its last value, ``watched_mean`` the mean of all, ``images_to_level`` the images after
+    which it first was ``level``, or all of them with ``reached`` 0.
+
+    >>> milestones({100: 0.5, 200: 0.8, 300: 0.7}, 0.75)["images_to_level"]
+    200.0
+    """
+    first = next((images for images, value in curve.items() if value >= level), None)
+    last, value = list(curve.items())[-1]
+    return {
+        "watched": value,
+        "watched_mean": sum(curve.values()) / len(curve),
+        "reached": float(first is not None),
+        "images_to_level": float(last if first is None else first),
+    }
+
+
 class Bar:
     """A bar of text on a terminal with loss, validation value, images a second and time left."""
 

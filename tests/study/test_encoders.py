@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 
 from mammo_utils.__main__ import main
 from mammo_utils.models import weights
-from mammo_utils.study import encoders, transfer, transfer_film
+from mammo_utils.study import encoder_file, encoders, transfer, transfer_film
 from mammo_utils.training.pretraining import RECIPES
 
 TINY = {"model": "unet/test_efficientnet", "budget": 64, "size": 64, "batch_size": 16}
@@ -49,7 +49,7 @@ def test_a_pretraining_is_done_once_and_says_how_it_was_made():
 
 def test_the_file_of_the_package_serves_only_if_it_is_of_this_very_pretraining(tmp_path, monkeypatch):
     settings, ready = encoders.arm("fractal", classes=8, instances=2, **TINY), tmp_path / "x.safetensors"
-    monkeypatch.setattr(encoders, "shipped", lambda name: ready)
+    monkeypatch.setattr(encoder_file, "shipped", lambda name: ready)
     weights.save(torch.nn.Linear(1, 1), ready, {})  # says nothing of its making
     own = encoders.weights(settings, 1)
     assert own != ready
@@ -64,7 +64,7 @@ def test_an_encoder_of_the_course_is_made_again_although_it_is_there(tmp_path, m
     first = encoders.learnt(settings, 3).read_bytes()
     ready = tmp_path / "ready.safetensors"
     ready.write_bytes(first)
-    monkeypatch.setattr(encoders, "shipped", lambda name: ready)
+    monkeypatch.setattr(encoder_file, "shipped", lambda name: ready)
     encoders.learnt(settings, 3).unlink()
     assert main(["encoder", "fractal", "--seed", "3", "--out", str(tmp_path / "new")]) == 0
     assert "16 images, 64 through the encoder" in capsys.readouterr().out

@@ -6,7 +6,7 @@ import torch
 
 from mammo_utils.models import weights
 from mammo_utils.models.classification import build
-from mammo_utils.study import outlined, screened, screening
+from mammo_utils.study import encoder_file, outlined, screened, screening
 from mammo_utils.synth import breast
 
 
@@ -61,7 +61,7 @@ def test_the_file_of_the_package_serves_where_its_settings_are_the_same(few, mon
     settings = outlined.SETTINGS | {"model": "unet/test_efficientnet", "size": 64}
     settings |= {"women": list(screened.WOMEN["outlined"])}
     weights.save(model.encoder, ready, {"settings": settings})
-    monkeypatch.setattr(outlined, "shipped", lambda name: ready)
+    monkeypatch.setattr(encoder_file, "shipped", lambda name: ready)
     monkeypatch.setattr(outlined, "learnt", lambda model, size: "trained here")
     assert outlined.encoder("test_efficientnet", 64) == ready
     assert outlined.encoder("test_efficientnet", 96) == "trained here"

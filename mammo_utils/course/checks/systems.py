@@ -1,0 +1,104 @@
+"""Checks of notebooks 07 to 09: screening, heat maps, histology."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from mammo_utils.course.answers import function
+
+
+def e07_pf1(answer: Callable) -> None:
+    """Notebook 07: probabilistic F1."""
+    label = np.array([1, 0, 0, 1])
+    cases = [
+        ((np.array([1.0, 0.5, 0.0, 0.5]), label), 3 / 4),
+        ((np.array([1.0, 0.0, 0.0, 1.0]), label), 1.0),
+        ((np.full(4, 0.5), label), 0.5),
+        ((np.ones(4), label), 2 / 3),
+    ]
+    hint = "twice the sum of the probabilities of positives, over the sum of all probabilities plus positives"
+    function("pf1", answer, cases, hint=hint)
+
+
+def e07_pos_weight(answer: Callable) -> None:
+    """Notebook 07: the weight of positives in each stage of a training."""
+    cases = [
+        ((54_706, 1_158), 53_548 / 1_158),
+        ((800, 200), 3.0),
+        ((10, 5), 1.0),
+    ]
+    function("pos_weight", answer, cases, hint="negatives over positives, of the images of this very stage")
+
+
+def e07_crowd(answer: Callable) -> None:
+    """Notebook 07: women called back and women missed among a thousand."""
+    cases = [
+        ((0.8, 0.9, 0.02), np.array([114.0, 4.0])),
+        ((0.5, 1.0, 0.01), np.array([5.0, 5.0])),
+        ((1.0, 0.0, 0.1), np.array([1000.0, 0.0])),
+    ]
+    hint = "called back are found cancers and false alarms; missed are the cancers that are not found"
+    function("crowd", answer, cases, hint=hint)
+
+
+def e08_grad_cam(answer: Callable) -> None:
+    """Notebook 08: Grad-CAM from the activations and gradients of a layer."""
+    activations = np.array([[[1.0, 2.0], [0.0, 4.0]], [[3.0, 0.0], [1.0, 1.0]]])
+    gradients = np.array([[[1.0, 0.0], [0.0, 1.0]], [[-1.0, -1.0], [0.0, 0.0]]])
+    cases = [
+        ((activations, gradients), np.array([[0.0, 1.0], [0.0, 1.5]])),
+        ((activations, -gradients), np.array([[1.0, 0.0], [0.5, 0.0]])),
+    ]
+    hint = "the weight of a channel is the mean of its gradient; add the weighted channels, then cut at 0"
+    function("grad_cam", answer, cases, hint=hint)
+
+
+def e08_energy(answer: Callable) -> None:
+    """Notebook 08: the share of a map that lies in the lesion."""
+    heat = np.array([[0.0, 1.0], [2.0, 1.0]])
+    lesion = np.array([[False, False], [True, True]])
+    cases = [((heat, lesion), 0.75), ((10 * heat, lesion), 0.75), ((heat, ~lesion), 0.25)]
+    function("energy", answer, cases, hint="the sum of the map inside the lesion over its sum everywhere")
+
+
+def e08_chance(answer: Callable) -> None:
+    """Notebook 08: how often a point dropped anywhere in the breast hits the lesion."""
+    breast = np.ones((4, 5), bool)
+    breast[:, 4] = False
+    lesion = np.zeros((4, 5), bool)
+    lesion[:2, 3:] = True  # four pixels, two of them outside the breast
+    cases = [((lesion, breast), 2 / 16), ((breast, breast), 1.0)]
+    hint = "pixels of the lesion that lie in the breast, over the pixels of the breast"
+    function("chance", answer, cases, hint=hint)
+
+
+def e09_density(answer: Callable) -> None:
+    """Notebook 09: optical density of the pixels of a tile."""
+    cases = [
+        ((np.array([239, 0]), 240), np.array([0.0, np.log(240)])),
+        ((np.array([[119]]), 240), np.array([[np.log(2)]])),
+        ((np.array([49]), 100), np.array([np.log(2)])),
+    ]
+    hint = "minus the natural logarithm of what is left of the light: (value + 1) / light"
+    function("density", answer, cases, hint=hint)
+
+
+def e09_case(answer: Callable) -> None:
+    """Notebook 09: the case number in the name of a file of BreakHis."""
+    cases = [
+        (("SOB_B_TA-14-16184CD-100-003.png",), "14-16184"),
+        (("SOB_M_DC-14-2523-40-010.png",), "14-2523"),
+        (("SOB_M_LC-14-13412-400-022.png",), "14-13412"),
+        (("SOB_B_F-15-29960AB-200-001.png",), "15-29960"),
+    ]
+    hint = "split at the dashes; year and number belong to the case, the letters behind the number to a slide"
+    function("case", answer, cases, hint=hint)
+
+
+def e09_gate(answer: Callable) -> None:
+    """Notebook 09: the parameters of a squeeze-and-excitation gate."""
+    cases = [((64, 8), 2 * 64 * 8 + 64 + 8), ((1024, 64), 2 * 1024 * 64 + 1024 + 64), ((1, 1), 4)]
+    hint = "two linear layers, from the channels to the hidden ones and back, each with a bias"
+    function("gate", answer, cases, hint=hint)
