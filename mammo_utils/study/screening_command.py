@@ -43,7 +43,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     learning.add_argument(
         "--weights",
         default=own["weights"] if large else "none",
-        help="of the encoder: none, imagenet, a method of pretrain or a safetensors file (%(default)s)",
+        help="of the encoder: none, imagenet, lesions, a method of pretrain or a .safetensors (%(default)s)",
     )
     for name, choices in (("stages", STAGES), ("unfreezing", UNFREEZING), ("imbalance", IMBALANCE)):
         learning.add_argument(f"--{name}", default=own[name], choices=choices, metavar="NAME", help=text)
