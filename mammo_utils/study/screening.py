@@ -130,17 +130,6 @@ def classify(settings: dict, seed: int) -> dict[str, float]:
     )
 
 
-def cost(settings: dict, seed: int) -> dict[str, float]:
-    """Train as `classify` does, unscored, for the speed of an arm: runs that take turns can be compared."""
-    images = women(settings["cohort"], size=settings["size"])
-    positive, negative = DRAWN[settings["cohort"]]
-    rows = draw(images, positive=positive, negative=negative, seed=seed)
-    torch.manual_seed(seed)
-    model = build(settings["model"], size=settings["size"], weights=initial(settings))
-    curve, seconds = learn(model, images, rows, settings, seed=seed, watch=(images, watched(images, rows)))
-    return {"images_per_second": list(curve)[-1] / seconds, "train_seconds": seconds}
-
-
 def initial(settings: dict) -> str | Path:
     """The weights that every run of an arm starts from, as in `models.classification.build`."""
     source = settings["weights"]

@@ -57,12 +57,6 @@ def test_a_run_gives_every_score_once_and_a_second_one_the_same(few, kind):
 
 
 @pytest.mark.slow
-def test_the_cost_is_that_of_training_alone(few):
-    found = screening.cost(screening.arm(stages="warm_up", cohort="develop") | TINY, 0)
-    assert found["images_per_second"] * found["train_seconds"] == pytest.approx(64)
-
-
-@pytest.mark.slow
 def test_trials_score_the_women_of_develop_that_were_not_learnt_from(few, monkeypatch):
     seen = {}
     monkeypatch.setattr(
