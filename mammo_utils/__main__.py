@@ -29,6 +29,10 @@ COMMANDS = {
     "phantom": ("mammo_utils.study.command", "measure the phantom's statistics and controls"),
     "examples": ("mammo_utils.study.examples", "list what the trained arms of a study say of single images"),
     "study": ("mammo_utils.study.runs_command", "run, resume or check a study of settings and seeds"),
+    "claims": (
+        "mammo_utils.study.claims_command",
+        "judge every claim of the published works by the tables of results",
+    ),
 }
 
 

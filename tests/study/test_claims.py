@@ -65,3 +65,23 @@ def test_no_effect_supports_both_a_direction_and_its_opposite(low, width, delta)
 def test_what_makes_no_sense_is_refused(low, high, options, words):
     with pytest.raises(ValueError, match=words):
         claims.verdict(low, high, **options)
+
+
+@pytest.mark.parametrize(
+    ("parts", "whole"),
+    [
+        (["supported", "supported"], "supported"),
+        (["supported", "not supported"], "not supported"),
+        (["inconclusive", "not supported"], "not supported"),
+        (["inconclusive", "supported"], "inconclusive"),
+        (["inconclusive"], "inconclusive"),
+    ],
+)
+def test_a_claim_stands_only_if_all_of_it_does(parts, whole):
+    assert claims.joined(parts) == claims.joined(parts[::-1]) == whole
+
+
+@pytest.mark.parametrize(("parts", "words"), [([], "without parts"), ([""], "choose one of: supported")])
+def test_parts_without_a_verdict_make_no_whole(parts, words):
+    with pytest.raises(ValueError, match=words):
+        claims.joined(parts)

@@ -1,12 +1,25 @@
-"""Claims of published work and what the measured effects say of them, by a rule fixed before the studies."""
+"""The rule, fixed before the studies, by which an interval becomes a verdict on a claim."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from mammo_utils.profile import choose
 
-# Smallest effects that matter, in the unit of the metric: Dice 0–1, percent density in points.
-DELTA = {"dice": 0.02, "mae": 1.0, "roc_auc": 0.02, "pr_auc": 0.02, "pf1": 0.02}
+# Smallest effects that matter, in the unit of the metric: Dice 0–1, percent density in points, accuracy 0–1,
+# cost (epochs, images, sizes) as a share.
+DELTA = {
+    "dice": 0.02,
+    "mae": 1.0,
+    "roc_auc": 0.02,
+    "pr_auc": 0.02,
+    "pf1": 0.02,
+    "accuracy": 0.02,
+    "cost": 0.1,
+}
 DIRECTIONS = ("up", "down", "little")
+VERDICTS = ("supported", "not supported", "inconclusive", "not testable here")
+NOT_TESTABLE = VERDICTS[-1]
 
 
 def verdict(low: float, high: float, *, delta: float, direction: str) -> str:
@@ -42,3 +55,23 @@ def verdict(low: float, high: float, *, delta: float, direction: str) -> str:
     if high < delta:
         return "not supported"
     return "supported" if low > 0 else "inconclusive"
+
+
+def joined(parts: Iterable[str]) -> str:
+    """The verdict on a claim from those on its parts.
+
+    Supported if every part is, not supported as soon as one part is not, else inconclusive.
+
+    Raises ``ValueError`` for no parts and for other words.
+
+    >>> joined(["supported", "inconclusive"]), joined(["supported", "inconclusive", "not supported"])
+    ('inconclusive', 'not supported')
+    """
+    parts = list(parts)
+    for part in parts:
+        choose("verdict", part, VERDICTS[:-1])
+    if not parts:
+        raise ValueError("a claim without parts has no verdict")
+    if "not supported" in parts:
+        return "not supported"
+    return "supported" if set(parts) == {"supported"} else "inconclusive"
