@@ -66,11 +66,8 @@ def rarer() -> Question:
 def pixels(kind: str, shapes: tuple[str, ...]) -> Question:
     """What a matched filter that has to search loses from 512 to 256 pixels."""
     at = {one["size"]: one for one in observer.SIZES.settings}
-    terms = [
-        Term(sign / len(shapes), f"unknown_{shape}", at[size])
-        for sign, size in ((1, 256), (-1, 512))
-        for shape in shapes
-    ]
+    pairs = [minus(at[256], at[512], f"unknown_{shape}") for shape in shapes]
+    terms = [term._replace(weight=term.weight / len(shapes)) for pair in pairs for term in pair]
     return Question(
         asks=f"ROC-AUC of a matched filter, {kind}: 256 minus 512 pixels",
         table="lesion_sizes",
@@ -198,7 +195,7 @@ CLAIMS = (
         "256 pixels",
         WORK,
         "256 pixels suffice",
-        "slides, method; implied by their use",
+        "implied by their use",
         "used, not compared",
         questions=(
             pixels("masses", ("circumscribed", "lobulated", "spiculated")),
