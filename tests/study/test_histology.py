@@ -72,6 +72,7 @@ def test_a_run_gives_every_score_and_repeats(few, source):
     assert set(found) <= set(histology.TOLERANCE)
     assert 0 <= found["roc_auc"] <= 1
     assert found["images_to_level"] in (16, 32, 48, 64)
+    assert found["log_tiles"] == pytest.approx(np.log(found["images_to_level"]))
     again = histology.classify(settings, 1)
     for name in ("roc_auc", "roc_auc_same", "accuracy", "watched_mean"):
         assert again[name] == pytest.approx(found[name], abs=1e-4)
@@ -99,8 +100,10 @@ def test_levels_follow_each_other_and_share_the_budget(few, monkeypatch):
     monkeypatch.setattr(histology, "fit", fit)
     settings = histology.arm(source="patterns+organs") | TINY | {"size": 48}
     path = histology.weights(settings, 4)
-    (first, _, once), (second, _, twice) = learnt
+    (first, batches, once), (second, later, twice) = learnt
     assert once == twice == 128 // 2 // 32
+    assert [batches.stains, later.stains] == [0, 0]  # a source keeps the colours it has
+    assert all([batches.turns, later.turns])
     assert not first.encoder.state_dict().keys() & {"gates.denseblock1.squeeze.weight"}
     assert len(second.encoder.gates) == 4
     kept = load_file(path)
@@ -112,6 +115,11 @@ def test_levels_follow_each_other_and_share_the_budget(few, monkeypatch):
     monkeypatch.setattr(phantom, "ORIGINALS", 3)  # from other tiles: another encoder
     assert histology.weights(settings, 1) != path
     assert len(learnt) == 4
+    # Gates that sit elsewhere come with the second level; the first is the same plain network.
+    elsewhere = histology.weights(histology.arm(position="layer") | TINY | {"size": 48}, 1)
+    assert elsewhere != histology.weights(settings, 1)
+    assert len(learnt) == 5
+    assert len(learnt[-1][0].encoder.gates) == 3 + 4 + 4 + 3
 
 
 @pytest.mark.parametrize("depth", [0, 2, 5])
@@ -121,8 +129,7 @@ def test_depth_says_how_many_parts_come_from_the_source(few, tmp_path, depth):
     path = tmp_path / "a.safetensors"
     histology.files.save(source.encoder, path, {})
     settings = histology.arm(depth=depth) | TINY
-    torch.manual_seed(0)
-    model = histology.started(settings, path)
+    model = histology.started(settings, path, 0)
     torch.manual_seed(0)
     fresh = histology.network(settings, classes=2)
     own, taught, new = (dict(one.encoder.named_parameters()) for one in (model, source, fresh))
@@ -135,6 +142,49 @@ def test_depth_says_how_many_parts_come_from_the_source(few, tmp_path, depth):
         assert inside
         wanted = taught if place < depth else new
         assert all(torch.equal(own[kernel], wanted[kernel]) for kernel in inside)
+
+
+def test_arms_of_a_seed_begin_with_the_same_head(tmp_path):
+    path = tmp_path / "a.safetensors"
+    histology.files.save(build("densenet_small", size=(32, 32), channels=3).encoder, path, {})
+    arms = [(histology.arm(), path), (histology.arm(source="none", model="densenet_small"), "none")]
+    arms += [(histology.arm(source="none", position="layer", gates="sigmoid"), "none")]
+    heads = [histology.started(settings | TINY, start, 4).head.weight for settings, start in arms]
+    assert all(torch.equal(head, heads[0]) for head in heads)
+    assert not torch.equal(heads[0], histology.started(arms[0][0] | TINY, path, 5).head.weight)
+
+
+def test_a_run_looks_after_every_portion_of_its_tiles(monkeypatch):
+    """Counted on batches that are really fed; what is learnt does not matter."""
+    known = {"cancer": np.arange(320) % 2, "group": np.arange(320)}
+    tiles = phantom.Tiles(np.zeros((320, 32, 32, 3), np.uint8), pd.DataFrame(known))
+    fed = []
+
+    def watched(model, tiles, task):
+        return pd.DataFrame({"label": [0, 1], "probability": [0.0, len(fed)]})
+
+    def task():
+        return lambda model, batch: fed.extend(batch.row.tolist()) or model(batch.image).sum() * 0
+
+    monkeypatch.setattr(histology, "PORTION", 160)
+    monkeypatch.setattr(histology, "predicted", watched)
+    monkeypatch.setattr(histology.classes, "task", task)
+    settings = histology.arm(source="none", model="test_resnet") | {"size": 32}
+    curve, _ = histology.learn(histology.started(settings, "none", 0), tiles, settings, seed=0, watch=tiles)
+    assert list(curve) == list(range(160, 4001, 160))
+    assert len(fed) == 4000
+    assert len(set(fed[:160])) == 160
+    assert set(fed[:160]) != set(fed[160:320])
+
+
+def test_turns_are_an_arm():
+    known = {"cancer": [0, 1] * 8, "group": range(16)}
+    images = np.random.default_rng(0).integers(0, 256, (16, 32, 32, 3), np.uint8)
+    tiles = phantom.Tiles(images, pd.DataFrame(known))
+    for turns in (True, False):
+        (batch,) = histology.feed(tiles, "binary", "none", 0, turns=turns)
+        own = torch.from_numpy(images).permute(0, 3, 1, 2)[batch.row] / 255
+        assert torch.equal(batch.image, own) is not turns
 
 
 def test_normalisation_is_fitted_on_training_tiles_alone(few, monkeypatch):
@@ -193,18 +243,39 @@ def test_confounded_runs_are_scored_where_colour_says_nothing(few, monkeypatch):
     assert "roc_auc_home" in found
 
 
-def test_every_study_can_be_found_and_pairs_its_seeds():
-    for name in ("TUNING", "DECISIVE", "STUDY"):
-        study = grid.find(f"mammo_utils.study.histology_studies:{name}")
-        assert study.runs()
-        assert all(settings["tissue"] == histology.VERSION for settings in study.settings)
-    assert list(histology_studies.DECISIVE.seeds) == list(range(10))
-    reference = histology_studies.at_rate()
-    assert histology_studies.DECISIVE.settings.count(reference) == 1
+def test_every_study_pairs_its_seeds_at_rates_that_were_tried_for_each_arm():
+    for study in ("histology_tuning", "histology_decisive", "histology"):
+        assert all(one["tissue"] == histology.VERSION for one in grid.find(study).settings)
+    decisive, explored = histology_studies.DECISIVE, histology_studies.STUDY
+    assert list(decisive.seeds) == list(range(10))
+    assert list(explored.seeds) == list(range(3))
     assert TESTED >= 200
+    assert not [one for one in explored.settings if one in decisive.settings]  # they share a table
+    tried = histology_studies.TUNING.settings
+    for one in decisive.settings:
+        own = {t["lr"] for t in tried if one | {"lr": t["lr"], "cohort": "develop"} == t}
+        assert own >= {*histology_studies.TRIALS, one["lr"]}
+
+
+def test_rates_are_borrowed_as_it_is_written():
+    """Each changed setting beside the one whose rate it takes; all others are tuned themselves."""
+    same = {"position": "layer", "turns": False, "budget": 9, "task": "subtypes", "gates": "sigmoid"}
+    same |= {"depth": 2, "magnification": 40, "tested": "all"}
+    for setting, value in same.items():
+        assert histology_studies.name({setting: value}) == histology_studies.name({})
+    for source, tuned in (("fractals", "patterns"), ("fractals+organs", "patterns+organs")):
+        assert histology_studies.name({"source": source}) == histology_studies.name({"source": tuned})
+    for stains, tuned in (("augment", "none"), ("both", "normalise")):
+        for regime, known in (("confounded", "irrelevant"), ("diagnostic", "diagnostic")):
+            own = histology_studies.name({"stains": stains, "regime": regime})
+            assert own == histology_studies.name({"stains": tuned, "regime": known})
+    own = histology_studies.name({"model": "test_resnet", "source": "none"})
+    assert own == ("densenet_small", "none", "normalise", "irrelevant")
+    assert len(histology_studies.RATES) == len(histology_studies.TUNED)
     for study in (histology_studies.DECISIVE, histology_studies.STUDY):
-        rated = {(one["model"], one["source"] != "none", one["lr"]) for one in study.settings}
-        assert len(rated) == len({(model, taught) for model, taught, _ in rated})  # one rate a kind of arm
+        for one in study.settings:
+            changes = {key: one[key] for key in one if key not in ("tissue", "lr")}
+            assert one["lr"] == histology_studies.RATES[histology_studies.name(changes)]
 
 
 def test_wrong_names_are_refused():
@@ -212,8 +283,9 @@ def test_wrong_names_are_refused():
         histology.arm(source="imagenet")
     with pytest.raises(ValueError, match="unknown depth 6"):
         histology.arm(depth=6)
-    with pytest.raises(ValueError, match="densenet_small has no gates to start at sigmoid"):
-        histology.arm(model="densenet_small", gates="sigmoid")
+    for changes in ({"gates": "sigmoid"}, {"position": "layer"}):
+        with pytest.raises(ValueError, match="densenet_small has no gates: leave gates at identity"):
+            histology.arm(model="densenet_small", **changes)
     with pytest.raises(ValueError, match="depth 2 of no source"):
         histology.arm(source="none", depth=2)
     with pytest.raises(ValueError, match="unknown source domain 'skin'"):
