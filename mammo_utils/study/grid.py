@@ -47,6 +47,9 @@ STUDIES = {
     "strategies_abroad": "mammo_utils.study.strategies:ABROAD",
     "strategies_film": "mammo_utils.study.strategies:FILM",
     "screening_tuning": "mammo_utils.study.stages:TUNING",
+    "histology_tuning": "mammo_utils.study.histology_studies:TUNING",
+    "histology_decisive": "mammo_utils.study.histology_studies:DECISIVE",
+    "histology": "mammo_utils.study.histology_studies:STUDY",
     "lesion_sizes": "mammo_utils.study.observer:SIZES",
 }
 

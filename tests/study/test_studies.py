@@ -4,10 +4,12 @@ import pandas as pd
 import pytest
 
 from mammo_utils import profile
-from mammo_utils.study import architectures, grid, losses, stages, strategies, transfer
+from mammo_utils.study import architectures, grid, histology_studies, losses, stages, strategies, transfer
 from mammo_utils.training.pretraining import RECIPES
 
-TABLES = sorted({grid.find(name).result or name for name in grid.STUDIES})
+# Tables that do not come yet; a test fails as soon as one does, so that it leaves this set and is tested.
+AWAITED = {"histology_tuning", "histology"}
+TABLES = sorted({grid.find(name).result or name for name in grid.STUDIES} - AWAITED)
 # Rows that are not repeated: they need films, ImageNet weights, minutes of pretraining or a thousand women.
 NOT_ALONE = {"sources_film", "strategies_tuning", "strategies_abroad", "strategies_film", "encoders_likeness"}
 NOT_ALONE |= {"screening_tuning"}
@@ -86,6 +88,31 @@ def test_screening_arms_have_the_rate_with_the_best_mean_area_of_as_many_trials(
     assert means.idxmax(axis=1).to_dict() == stages.RATES
 
 
+def test_histology_arms_have_the_rate_with_the_best_mean_area_of_as_many_trials():
+    if "histology_tuning" in AWAITED:  # nobody has chosen among provisional rates
+        assert len(set(histology_studies.RATES.values())) == 1
+        return
+    trials = table("histology_tuning")
+    assert set(trials["cohort"]) == {"develop"}
+    arms = ["model", "source", "stains", "regime"]
+    assert trials.groupby([*arms, "lr"])["seed"].nunique().eq(2).all()
+    means = trials.pivot_table(index=arms, columns="lr", values="roc_auc")
+    common = means[sorted(histology_studies.TRIALS)]
+    assert common.notna().all(axis=None)
+    at_end = common.idxmax(axis=1).isin([common.columns[0], common.columns[-1]])
+    assert set(means.index[at_end]) == set(histology_studies.BEYOND)
+    for arm, tried in means.iterrows():
+        assert tried.dropna().index[[0, -1]].isin([tried.idxmax()]).sum() == 0, arm
+    assert means.idxmax(axis=1).to_dict() == histology_studies.RATES
+
+
+def test_tables_that_are_awaited_have_not_come():
+    names = {grid.find(name).result or name for name in grid.STUDIES}
+    assert names >= AWAITED
+    there = {name for name in AWAITED if profile.shipped("results").joinpath(f"{name}.csv").exists()}
+    assert not there, f"take {', '.join(sorted(there))} out of AWAITED"
+
+
 @pytest.mark.parametrize("name", TABLES)
 def test_a_table_is_of_this_phantom_and_of_committed_code(name):
     rows = table(name)
@@ -94,7 +121,8 @@ def test_a_table_is_of_this_phantom_and_of_committed_code(name):
 
 
 def test_both_arms_of_a_decisive_contrast_have_the_same_ten_seeds():
-    for study in (losses.DECISIVE, architectures.DECISIVE, transfer.DECISIVE, strategies.DECISIVE):
+    studies = [room.DECISIVE for room in (losses, architectures, transfer, strategies, histology_studies)]
+    for study in [one for one in studies if one.result not in AWAITED]:
         rows = table(study.result)
         for settings in study.settings:
             own = rows.copy()
@@ -138,6 +166,7 @@ def test_a_shipped_encoder_gives_the_row_of_its_source():
 def test_metrics_that_decide_have_a_tolerance():
     decide = [{"dice", "mae"}, {"density_r2", "vendor", "identity"}, {"loss", "images_per_second"}]
     decide += [{"known_spiculated", "unknown_spiculated"}, {"roc_auc", "pr_auc_2"}]
+    decide += [{"roc_auc", "accuracy", "log_tiles"}]
     for study in map(grid.find, grid.STUDIES):
         assert pd.Series(study.tolerance).gt(0).all()
         assert any(some <= set(study.tolerance) for some in decide), study.name
