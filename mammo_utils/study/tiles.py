@@ -18,8 +18,9 @@ from mammo_utils.synth import fractals, histology
 from mammo_utils.synth.histology import sources
 
 # Patients of a cohort and fields of each at a magnification.  A run learns from PATIENTS of them, whose last
-# HELD fields are left out: what a split by image would be judged on.
-COHORTS = {"develop": (480, 6), "train": (480, 6), "valid": (120, 2), "test": (240, 4)}
+# HELD fields are left out: what a split by image would be judged on.  Validation patients, who are looked at
+# often, have one field: of two, the second says little more of a patient.
+COHORTS = {"develop": (480, 6), "train": (480, 6), "valid": (120, 1), "test": (240, 4)}
 PATIENTS, HELD = 80, 2
 # Of each class of a source domain: a fifth of those of LC25000, with 20 copies each as there.
 ORIGINALS = 50

@@ -269,8 +269,8 @@ def test_rates_are_borrowed_as_it_is_written():
         for regime, known in (("confounded", "irrelevant"), ("diagnostic", "diagnostic")):
             own = histology_studies.name({"stains": stains, "regime": regime})
             assert own == histology_studies.name({"stains": tuned, "regime": known})
-    own = histology_studies.name({"model": "test_resnet", "source": "none"})
-    assert own == ("densenet_small", "none", "normalise", "irrelevant")
+    own = histology_studies.name({"model": "mobilenetv2_050", "source": "none"})
+    assert own == ("se_densenet_small", "none", "normalise", "irrelevant")
     assert len(histology_studies.RATES) == len(histology_studies.TUNED)
     for study in (histology_studies.DECISIVE, histology_studies.STUDY):
         for one in study.settings:
