@@ -88,12 +88,12 @@ def e09_density(answer: Callable) -> None:
 def e09_case(answer: Callable) -> None:
     """Notebook 09: the case number in the name of a file of BreakHis."""
     cases = [
-        (("SOB_B_TA-14-16184CD-100-003.png",), "14-16184"),
-        (("SOB_M_DC-14-2523-40-010.png",), "14-2523"),
-        (("SOB_M_LC-14-13412-400-022.png",), "14-13412"),
-        (("SOB_B_F-15-29960AB-200-001.png",), "15-29960"),
+        (("SOB_B_TA-14-16184CD-100-003.png",), "16184"),
+        (("SOB_M_DC-14-2523-40-010.png",), "2523"),
+        (("SOB_M_LC-14-13412-400-022.png",), "13412"),
+        (("SOB_B_F-15-29960AB-200-001.png",), "29960"),
     ]
-    hint = "split at the dashes; year and number belong to the case, the letters behind the number to a slide"
+    hint = "split at the dashes; the digits behind the year are the case, the letters behind them are a slide"
     function("case", answer, cases, hint=hint)
 
 

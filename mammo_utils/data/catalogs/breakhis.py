@@ -28,6 +28,8 @@ SUBTYPES = {
     "MC": "mucinous_carcinoma",
     "PC": "papillary_carcinoma",
 }
+# The slide whose tiles are there twice: which of the two diagnoses is hers is not known.
+TWICE = ("SOB_M_DC_14-13412", "SOB_M_LC_14-13412")
 # A folder has _ before the year where a file has -: SOB_M_DC_14-2523 and SOB_M_DC-14-2523-40-010.png
 NAME = re.compile(r"SOB_([BM])_([A-Z]+)-(\d+)-(\d+)([A-Z]*)-(40|100|200|400)-(\d+)")
 
@@ -35,11 +37,10 @@ NAME = re.compile(r"SOB_([BM])_([A-Z]+)-(\d+)-(\d+)([A-Z]*)-(40|100|200|400)-(\d
 def load(root) -> pd.DataFrame:
     """The tidy table of BreakHis; ``root`` holds ``BreaKHis_v1``, or is that folder.
 
-    ``group`` and ``patient_id`` are year and case number without the letters behind it, such as 14-22549 for
-    the slides 22549AB, 22549CD and 22549G: 82 folders are 70 case numbers, of which nobody says that they are
-    different women.  It also keeps together 14-13412, whose tiles are there twice, as ductal and as lobular
-    carcinoma.  ``exam_id`` is the folder's slide.  ``cancer`` is malignant, ``diagnosis`` the word,
-    ``subtype`` one of eight.
+    ``group`` and ``patient_id`` are the case number without its year and the letters behind it, such as 22549
+    for the slides 14-22549AB, 14-22549CD and 14-22549G: 82 folders are 70 case numbers, of which nobody says
+    that they are different women.  It also keeps ``TWICE`` together.  ``exam_id`` is the folder's slide.
+    ``cancer`` is malignant, ``diagnosis`` the word, ``subtype`` one of eight.
 
     Raises: ``CatalogError``, also for files whose names do not agree with their folders.
     """
@@ -79,11 +80,11 @@ def _row(file: Path, known: re.Match) -> dict | None:
     return {
         "image_id": file.stem,
         "path": str(file),
-        "patient_id": f"{year}-{case}",
+        "patient_id": case,
         "exam_id": slide,
         "cancer": cancer,
         "magnification": int(magnification),
         "diagnosis": diagnosis,
         "subtype": SUBTYPES[subtype],
-        "group": f"{year}-{case}",
+        "group": case,
     }
