@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from mammo_utils.__main__ import main
-from mammo_utils.data import catalogs, splits, tiles
+from mammo_utils.data import catalogs, copies, splits, tiles
 from mammo_utils.synth import histology
 from mammo_utils.synth.histology import sources
 
@@ -44,7 +44,7 @@ def slide(root, name, subtype, label="malignant", magnification=40, count=2):
 def test_breakhis_tells_what_its_names_say(breakhis):
     table = catalogs.load("breakhis", breakhis)
     assert len(table) == 12 * 4 * 2
-    truth = pd.read_csv(breakhis / "truth.csv").set_index("image_id").loc[table["image_id"]]
+    truth = pd.read_csv(breakhis / "truth_breakhis.csv").set_index("image_id").loc[table["image_id"]]
     people = [histology.patient(number) for number in truth["patient"]]
     assert table["cancer"].tolist() == [person.label for person in people]
     assert table["subtype"].tolist() == [histology.SUBTYPES[person.subtype][0] for person in people]
@@ -55,16 +55,17 @@ def test_breakhis_tells_what_its_names_say(breakhis):
     pd.testing.assert_frame_equal(catalogs.load("breakhis", breakhis / "BreaKHis_v1"), table)
 
 
-def test_letters_and_two_diagnoses_do_not_make_two_cases(tmp_path):
+def test_letters_years_and_two_diagnoses_do_not_make_two_cases(tmp_path):
     for end in ("22549AB", "22549CD", "22549G"):
         slide(tmp_path, f"SOB_B_TA_14-{end}", "tubular_adenoma", "benign")
     slide(tmp_path, "SOB_M_DC_14-13412", "ductal_carcinoma")
     slide(tmp_path, "SOB_M_LC_14-13412", "lobular_carcinoma")
     slide(tmp_path, "SOB_M_LC_15-13412", "lobular_carcinoma")
     table = catalogs.load("breakhis", tmp_path)
-    assert table["group"].nunique() == 3
-    assert table.loc[table["group"] == "14-13412", "subtype"].nunique() == 2
-    assert table.loc[table["group"] == "14-22549", "exam_id"].nunique() == 3
+    assert set(table["group"]) == {"22549", "13412"}
+    assert table.loc[table["group"] == "13412", "subtype"].nunique() == 2
+    assert table.loc[table["group"] == "22549", "exam_id"].nunique() == 3
+    assert table["exam_id"].nunique() == 6
     leaks = splits.audit(
         table.assign(split=np.where(table["subtype"] == "ductal_carcinoma", "a", "b")), pixels=False
     )
@@ -87,16 +88,35 @@ def together(table):
 def test_lc25000_finds_the_copies_by_itself(lc25000):
     table = catalogs.load("lc25000", lc25000)
     assert len(table) == 5 * 3 * sources.COPIES
-    truth = pd.read_csv(lc25000 / "truth.csv").rename(columns={"original": "group"})
+    truth = pd.read_csv(lc25000 / "truth_lc25000.csv").rename(columns={"original": "group"})
     assert together(table) == together(truth)
     assert table["cancer"].sum() == 3 * 3 * sources.COPIES
     assert set(table["diagnosis"]) == set(sources.ORGANS)
     assert catalogs.load("lc25000", lc25000, groups="ignore")["group"].nunique() == len(table)
 
 
+def test_copies_are_searched_for_once(lc25000, tmp_path, monkeypatch):
+    """What a search finds is tested above; here it says pairs of files."""
+    kept, searched = tmp_path / "new" / "copies.json", []
+    monkeypatch.setattr(
+        copies,
+        "groups",
+        lambda images: searched.append(1) or [number // 2 for number, _ in enumerate(images)],
+    )
+    table = catalogs.load("lc25000", lc25000, kept=kept)
+    assert (table.groupby("group").size() == 2).all()
+    pd.testing.assert_frame_equal(catalogs.load("lc25000", lc25000, kept=kept), table)
+    assert len(searched) == 5  # classes, once
+    root = shutil.copytree(lc25000, tmp_path / "data")
+    (root / "lung_colon_image_set/lung_image_sets/lung_n/lungn1.jpeg").unlink()
+    less = catalogs.load("lc25000", root, kept=kept)
+    assert len(searched) == 10  # other files
+    assert len(less) == len(table) - 1
+
+
 def test_lc25000_takes_the_clean_up_table(lc25000, tmp_path):
     root = shutil.copytree(lc25000, tmp_path / "data")
-    truth = pd.read_csv(root / "truth.csv")
+    truth = pd.read_csv(root / "truth_lc25000.csv")
     for kind in sources.ORGANS:
         own = truth[truth["original"].str.startswith(kind)]
         listed = pd.DataFrame({"img_path": "/elsewhere/" + own["image_id"] + ".jpeg"})

@@ -89,6 +89,8 @@ def write(
 ) -> Path:
     """Write tiles in the layout of a data set below ``root``; returns the path of a table of the truth.
 
+    One folder can hold both layouts: the table is ``truth_breakhis.csv`` or ``truth_lc25000.csv``.
+
     ``"breakhis"``: PNG files of the phantom patients ``patients``, ``fields`` at each magnification;
     ``regime`` and ``malignant`` as in `patient`.  ``"lc25000"``: JPEG files of the originals numbered
     ``patients`` of each of the five classes, 20 copies each, whose file numbers say nothing about the
@@ -121,4 +123,4 @@ def write(
     else:
         jobs = [delayed(original)(kind, *one) for kind in sources.ORGANS for one in enumerate(patients)]
     done = Parallel(n_jobs=workers)(jobs)
-    return layouts.table(root, [row for rows in done for row in rows])
+    return layouts.table(root, [row for rows in done for row in rows], layout)

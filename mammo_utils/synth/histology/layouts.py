@@ -13,7 +13,6 @@ from mammo_utils.synth.histology import cases, sources
 FIRST = 10_001  # case number of patient 0
 BREAKHIS = "BreaKHis_v1/histology_slides/breast"
 LC25000 = "lung_colon_image_set"
-TRUTH = "truth.csv"
 
 
 def breakhis(root: Path, person: cases.Patient, tiles: dict[int, list[np.ndarray]]) -> list[dict]:
@@ -53,9 +52,9 @@ def lc25000(
     return rows
 
 
-def table(root: Path, rows: list[dict]) -> Path:
-    """Write what is known of the files, which is no part of the data set's own layout."""
-    path = root / TRUTH
+def table(root: Path, rows: list[dict], layout: str) -> Path:
+    """Write what is known of the files of a layout, which is no part of the data set itself."""
+    path = root / f"truth_{layout}.csv"
     with open(path, "w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, rows[0], lineterminator="\n")
         writer.writeheader()
