@@ -43,6 +43,13 @@ def phantom_version() -> int:
     return breast.VERSION
 
 
+def tissue_version() -> int:
+    """Version of the phantom histology that this package makes, the setting ``tissue`` of its runs."""
+    from mammo_utils.synth import histology
+
+    return histology.VERSION
+
+
 def load(path: Path) -> tuple[list[str], list[dict[str, str]]]:
     """Header and rows as they stand in the file, without a last line that was not written to its end."""
     header, *lines = csv.reader(io.StringIO(_whole(path), newline="")) if path.is_file() else ((),)
@@ -134,7 +141,8 @@ def read(name_or_path, *, stale: bool = False):
     Metrics, seconds and memory are float64, ``seed`` and ``phantom`` int64, ``commit``, ``machine``,
     ``profile`` and ``date`` text; settings are what their values are.  Row i is line i + 2 of the file.
 
-    Raises ``ValueError`` if rows stem from another version of the phantom, unless ``stale``.
+    Raises ``ValueError`` if rows stem from another version of the phantom, or of the phantom histology where
+    there is the setting ``tissue``, unless ``stale``.
     """
     import pandas as pd
 
@@ -149,10 +157,14 @@ def read(name_or_path, *, stale: bool = False):
     types |= dict.fromkeys(("profile", "commit", "machine", "date"), str)
     # A setting may be called "None" or "NA": only a blank is missing.
     table = pd.read_csv(io.StringIO(content), dtype=types, keep_default_na=False, na_values=[""])
-    old = sum(row["phantom"] != text(phantom_version()) for row in rows)
+    known, tissue = f"version {phantom_version()}", ("",)
+    if "tissue" in header:
+        known, tissue = f"{known}, tissue {tissue_version()}", ("", text(tissue_version()))
+    there = [row["phantom"] == text(phantom_version()) and row.get("tissue", "") in tissue for row in rows]
+    old = there.count(False)
     if old and not stale:
         raise ValueError(
-            f"{path}: {old} of {len(rows)} rows stem from another phantom than version {phantom_version()}; "
+            f"{path}: {old} of {len(rows)} rows stem from another phantom than {known}; "
             "repeat them with python -m mammo_utils study, delete what the study no longer has, "
             "or read them with stale=True"
         )

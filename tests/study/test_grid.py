@@ -15,6 +15,7 @@ from mammo_utils import profile
 from mammo_utils.__main__ import main
 from mammo_utils.study import grid, process, provenance, results
 from mammo_utils.study.grid import Study, product
+from mammo_utils.synth import histology
 
 # What the child processes import.  While there is a file "hang", the runs of seed 1 do not end.
 TINY = """
@@ -410,6 +411,22 @@ def test_a_setting_that_was_taken_away_does_not_pass_for_done(here):
     grid.run(replace(STUDY, settings=product(loss=["bce"], labels=[16], rate=[0.5]), seeds=[0]), out=out)
     grid.run(replace(STUDY, settings=product(loss=["bce"], labels=[16]), seeds=[0]), out=out)
     assert len(grid.read(out)) == 2
+
+
+def test_rows_of_another_phantom_histology_are_refused_and_do_not_pass_for_done(here):
+    out, tissue = here / "tiny.csv", histology.VERSION
+    study = replace(STUDY, settings=product(loss=["bce"], labels=[16], tissue=[tissue]), seeds=[0, 1])
+    grid.run(study, out=out)
+    grid.run(replace(STUDY, settings=product(loss=["dice"], labels=[16]), seeds=[0]), out=out)
+    assert len(grid.read(out)) == 3  # a run without tissue is of no phantom histology
+    old = pd.read_csv(out, dtype=str)
+    old.loc[old["seed"].eq("1"), "tissue"] = str(tissue + 1)
+    old.to_csv(out, index=False)
+    with pytest.raises(ValueError, match=f"1 of 3 rows stem from another phantom.*tissue {tissue};"):
+        grid.read(out)
+    assert len(grid.read(out, stale=True)) == 3
+    grid.run(study, out=out)
+    assert len(grid.read(out, stale=True)) == 4
 
 
 def test_rows_of_another_phantom_are_refused_then_repeated_and_replaced(here):
