@@ -5,7 +5,6 @@ A folder holds one run: a kill costs at most a few steps, and the same call goes
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -14,25 +13,22 @@ import pandas as pd
 import torch
 
 from mammo_utils import profile
-from mammo_utils.data import catalogs, splits, stain
+from mammo_utils.data import catalogs, splits
 from mammo_utils.data.tile_batches import TileBatches
 from mammo_utils.data.tiles import Tiles
 from mammo_utils.evaluation import classification, operating
 from mammo_utils.evaluation.intervals import bootstrap
 from mammo_utils.models import weights as files
 from mammo_utils.models.classification import build
-from mammo_utils.profile import choose
 from mammo_utils.study import histology_scores, segmenter
-from mammo_utils.study.histology import TASKS
+from mammo_utils.study.histology_data import coloured, colours
 from mammo_utils.study.segmenter import CHECKPOINT, HISTORY, SAVE_EVERY, WEIGHTS
 from mammo_utils.study.tiles import CLASSES
-from mammo_utils.synth.histology import SUBTYPES
 from mammo_utils.training import classes
 from mammo_utils.training.loop import fit
 
-NORMALISE = ("none", *stain.METHODS)
 FIRST, TARGET = "first", "target"  # folders of the two stages
-NAMES = {name: place for place, name in enumerate(SUBTYPES[key][0] for key in CLASSES)}
+COLOURED = "tiles.npy"  # tiles in the colours of the training tiles
 
 
 @dataclass(frozen=True)
@@ -42,14 +38,19 @@ class Recipe:
     Stated are a DenseNet with squeeze-and-excitation, ImageNet and then LC25000 as sources, batch, rate,
     epochs, rotation and flip, and a normalisation of colour.  Not found are which DenseNet, where its gates
     sit, the size of its input, the optimiser, the schedule, of which level the epochs are, which
-    normalisation, and whether patients were kept apart, as they are here.  Rotations are quarter turns, which
-    leave no corner empty.  ``gates`` as in `se_densenet.Gate`; ``stains``: strength of `stain.vary`;
-    ``weight_decay`` that of Huang 2017, arXiv 1608.06993 (DenseNet).
+    normalisation, and whether patients were kept apart, as they are here.  Ours, not the paper's, are
+    rotations by quarter turns, which leave no corner empty, rates that fall as a cosine after a warm-up,
+    gradients cut at norm 1 (`training.loop.fit`) and that the best epoch is kept.  ``gates`` and ``position``
+    as in `se_densenet.encoder`; ``stains``: strength of `stain.vary`; ``weight_decay`` that of Huang 2017,
+    arXiv 1608.06993 (DenseNet).
+
+    Raises ``ValueError`` for gates of a model that has none.
     """
 
     model: str = "se_densenet121"
     weights: str = "imagenet"
     gates: str = "identity"
+    position: str = "block"
     task: str = "binary"
     normalise: str = "macenko"
     stains: float = 0.0
@@ -62,93 +63,77 @@ class Recipe:
     precision: str = "auto"
     seed: int = 0
 
-
-def labelled(table: pd.DataFrame, task: str) -> pd.DataFrame:
-    """The tiles whose label is known; subtypes get the column ``kind`` (0–7).
-
-    Raises ``ValueError`` where none is.
-    """
-    if choose("task", task, TASKS) == "subtypes":
-        table = table.assign(kind=table["subtype"].map(NAMES).astype("Int64"))
-    column = "kind" if task == "subtypes" else "cancer"
-    table = table[table[column].notna() & table["cancer"].notna()].reset_index(drop=True)
-    if not len(table):
-        raise ValueError(f"no tile has a label for the task {task}; look at the table of the data")
-    return table
-
-
-def parts(table: pd.DataFrame, *, seed: int) -> dict[str, np.ndarray]:
-    """Rows of ``train``, ``valid`` and ``test``, no case in two of them, subtypes mixed alike.
-
-    Raises ``ValueError`` where one of them lacks a class: more cases are needed.
-    """
-    mixed = ["cancer", *["kind"] * ("kind" in table)]
-    split = splits.split(table, stratify=mixed, seed=seed)["split"].to_numpy(str)
-    label = table["cancer"].to_numpy(float)
-    for name in splits.FRACTIONS:
-        if len(set(label[split == name])) < 2:
-            raise ValueError(f"the split {name} has tiles of one class alone; more cases are needed")
-    return {name: np.flatnonzero(split == name) for name in splits.FRACTIONS}
+    def __post_init__(self):
+        if (self.gates, self.position) != ("identity", "block") and not self.model.startswith("se_"):
+            raise ValueError(f"{self.model} has no gates: leave gates at identity and position at block")
 
 
 def train(
-    tiles: Tiles, recipe: Recipe, folder, *, first: Tiles | None = None, data: dict | None = None, say=print
+    tiles: Tiles,
+    rows: dict[str, np.ndarray],
+    recipe: Recipe,
+    folder,
+    *,
+    first: Tiles | None = None,
+    data: dict | None = None,
+    say=print,
 ):
-    """Train as ``recipe`` says in ``folder``, or go on there.
+    """Train as ``recipe`` says on ``rows["train"]`` in ``folder``, or go on there.
 
-    ``first``: tiles of a source with any classes in ``diagnosis``, learnt from before ``tiles``.  Both are
-    brought to the colours of the training tiles of ``tiles``, in memory.  Each stage ends with its best
-    weights on groups that it does not learn from: by area under the ROC curve for two classes, by accuracy
-    for more.
+    ``rows`` as from `histology_data.parts`.  ``first``: tiles of a source with any classes in ``diagnosis``,
+    learnt from before ``tiles``.  Both are brought to the colours of the training tiles of ``tiles`` once, in
+    the file ``tiles.npy`` of their stage; that of the first goes when its stage is done.  Each stage ends
+    with its best weights on groups that it does not learn from: by area under the ROC curve for two classes,
+    by accuracy for more.
 
     Writes ``splits.csv``, in which a case is a number, and for each stage ``history.csv`` and
-    ``weights.safetensors``.  Returns the model, the rows of each split and the function that brings other
-    tiles to the same colours.
+    ``weights.safetensors``.  Returns the model, ``tiles`` in these colours and what brings others to them.
 
-    Raises ``ValueError`` if ``folder`` holds a run with other settings and as `parts` and
-    `training.loop.fit` do.
+    Raises ``ValueError`` if ``folder`` holds a run with other settings and as `training.loop.fit` does.
     """
-    folder, rows = Path(folder), parts(tiles.table, seed=recipe.seed)
+    folder = Path(folder)
     counts = {
         "size": tiles.images.shape[1],
         "tiles": len(tiles.images),
         "first": len(first.images) if first else 0,
     }
-    segmenter.claim(folder, (data or {}) | asdict(recipe) | counts)
+    known = (data or {}) | asdict(recipe) | counts
+    segmenter.claim(folder, known, begun=(CHECKPOINT, WEIGHTS, COLOURED))
     case = pd.factorize(tiles.table["group"])[0]
-    known = [pd.DataFrame({"row": own, "case": case[own], "split": name}) for name, own in rows.items()]
-    catalogs.write(pd.concat(known).sort_values("row"), folder / "splits.csv")
-    ready = colours(recipe.normalise, tiles, rows["train"])
+    split = [pd.DataFrame({"row": own, "case": case[own], "split": name}) for name, own in rows.items()]
+    catalogs.write(pd.concat(split).sort_values("row"), folder / "splits.csv")
+    normalise = colours(recipe.normalise, tiles, rows["train"])
     start: str | Path = recipe.weights
     if first is not None:
-        kinds = first.table["diagnosis"].astype("category")
-        first = Tiles(first.images, first.table.assign(kind=kinds.cat.codes.astype(int)))
-        split = splits.split(first.table, fractions={"train": 0.9, "valid": 0.1}, seed=recipe.seed)["split"]
-        chosen = {name: np.flatnonzero(split == name) for name in ("train", "valid")}
-        source = _stage(
-            ready(first),
-            chosen,
-            recipe,
-            folder / FIRST,
-            start,
-            recipe.first_epochs,
-            say,
-            target="kind",
-            number=len(kinds.cat.categories),
-        )
         start = folder / FIRST / ("encoder" + files.SUFFIX)
-        files.save(source.encoder, start, {"source": "tiles of the first stage"})
-    target, number = ("kind", len(NAMES)) if recipe.task == "subtypes" else ("cancer", 2)
+        if not start.is_file():
+            source = _first(first, recipe, folder / FIRST, normalise, say)
+            files.save(source.encoder, start, {"source": "tiles of the first stage"})
+        (folder / FIRST / COLOURED).unlink(missing_ok=True)
+    ready = coloured(tiles, normalise, say=say, path=folder / TARGET / COLOURED)
+    target, number = ("kind", len(CLASSES)) if recipe.task == "subtypes" else ("cancer", 2)
     labels = {"target": target, "number": number}
-    model = _stage(ready(tiles), rows, recipe, folder / TARGET, start, recipe.epochs, say, **labels)
-    return model, rows, ready
+    model = _stage(ready, rows, recipe, folder / TARGET, start, recipe.epochs, say, **labels)
+    return model, ready, normalise
+
+
+def _first(tiles: Tiles, recipe: Recipe, folder: Path, normalise, say):
+    """The network of the first stage."""
+    kinds = tiles.table["diagnosis"].astype("category")
+    tiles = Tiles(tiles.images, tiles.table.assign(kind=kinds.cat.codes.astype(int)))
+    split = splits.split(tiles.table, fractions={"train": 0.9, "valid": 0.1}, seed=recipe.seed)["split"]
+    rows = {name: np.flatnonzero(split == name) for name in ("train", "valid")}
+    ready = coloured(tiles, normalise, say=say, path=folder / COLOURED)
+    labels = {"target": "kind", "number": len(kinds.cat.categories)}
+    return _stage(ready, rows, recipe, folder, recipe.weights, recipe.first_epochs, say, **labels)
 
 
 def _stage(tiles, rows, recipe: Recipe, folder: Path, start, epochs: int, say, *, target: str, number: int):
     """A network of ``number`` classes, the column ``target``, trained on the tiles of ``rows["train"]``."""
     folder.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(recipe.seed)
-    gates = {"start": recipe.gates} if recipe.model.startswith("se_") else {}
+    gated = recipe.model.startswith("se_")
+    gates = {"start": recipe.gates, "position": recipe.position} if gated else {}
     done = folder / WEIGHTS
     model = build(
         recipe.model,
@@ -194,15 +179,6 @@ def _metric(model, valid) -> float:
     return float((found.probability.argmax(1) == found.target).mean())
 
 
-def colours(method: str, tiles: Tiles, rows: np.ndarray) -> Callable[[Tiles], Tiles]:
-    """The function that brings tiles to the colours of the tiles ``rows``; ``none`` leaves them."""
-    if choose("stain normalisation", method, NORMALISE) == "none":
-        return lambda other: other
-    step = max(1, len(rows) // stain.FITTED)
-    normalise = stain.fit(np.asarray(tiles.images[rows[::step]]), method)
-    return lambda other: Tiles(normalise(other.images), other.table)
-
-
 def predictions(model, tiles: Tiles, recipe: Recipe, rows=None) -> pd.DataFrame:
     """A row a tile as in `histology_scores.told`, with ``row`` and ``magnification``."""
     options = {"batch_size": 64, "device": profile.device()}
@@ -232,10 +208,10 @@ def scores(found: pd.DataFrame) -> pd.DataFrame:
     return pd.concat([ranks, rates, recognised]).rename_axis("score")
 
 
-def by_magnification(found: pd.DataFrame) -> pd.DataFrame:
-    """`scores` at each magnification, indexed by it and the score; empty where none is known.
+def scores_by(found: pd.DataFrame, column: str) -> pd.DataFrame:
+    """`scores` for each value of ``column``, indexed by it and the score; empty where none is known.
 
-    A magnification at which a class is absent is left out.
+    A value at which a class is absent is left out.
     """
-    powers = {m: scores(own) for m, own in found.groupby("magnification") if own["label"].nunique() == 2}
-    return pd.concat(powers, names=["magnification"]) if powers else pd.DataFrame()
+    each = {value: scores(own) for value, own in found.groupby(column) if own["label"].nunique() == 2}
+    return pd.concat(each, names=[column]) if each else pd.DataFrame()

@@ -164,15 +164,17 @@ def save(model: Segmenter, path: Path) -> None:
     os.replace(part, path)
 
 
-def claim(folder, settings: dict) -> None:
+def claim(folder, settings: dict, *, begun=(CHECKPOINT, WEIGHTS)) -> None:
     """Make ``folder`` the place of a run with ``settings``, or find that it is; writes ``settings.json``.
+
+    ``begun``: names of files that only a run that has begun leaves in it or below.
 
     Raises ``ValueError`` that lists what differs from the run that was begun there.
     """
     folder = Path(folder)
     file, settings = folder / SETTINGS, json.loads(json.dumps(settings))
-    begun = any(next(folder.rglob(name), None) for name in (CHECKPOINT, WEIGHTS))
-    if not (begun and file.is_file()):
+    there = any(next(folder.rglob(name), None) for name in begun)
+    if not (there and file.is_file()):
         folder.mkdir(parents=True, exist_ok=True)
         made = {"commit": provenance.commit(), "machine": provenance.machine(settings["precision"])}
         part = file.with_name(file.name + ".part")

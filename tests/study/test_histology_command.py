@@ -10,13 +10,13 @@ from safetensors.torch import load_file
 from sklearn.metrics import accuracy_score, roc_auc_score
 
 from mammo_utils.__main__ import main
-from mammo_utils.data import catalogs, tiles
+from mammo_utils.data import catalogs, copies, stain, tiles
 from mammo_utils.models.classification import build
-from mammo_utils.study import histology_recipe
+from mammo_utils.study import histology_data, histology_recipe
 from mammo_utils.synth import histology
 
 pytestmark = pytest.mark.filterwarnings("ignore:every image counts as a woman")
-QUICK = ["--size", "32", "--first-epochs", "1", "--epochs", "2", "--precision", "32-true"]
+QUICK = ["--size", "32", "--epochs", "2", "--precision", "32-true"]
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +47,8 @@ def own(tmp_path_factory):
 
 def train(root, out, *options):
     base = ["train", "histology", "--catalog", "breakhis", "--root", str(root), "--out", str(out)]
-    return main([*base, *QUICK, *map(str, options)])
+    first = ["--first-epochs", "1"] if "--first" in options else []
+    return main([*base, *QUICK, *first, *map(str, options)])
 
 
 @pytest.fixture(scope="module")
@@ -80,8 +81,9 @@ def test_predictions_are_those_of_the_kept_weights_in_the_colours_of_the_trainin
     rows = {name: part["row"].to_numpy() for name, part in table.groupby("split")}
     model = build("se_densenet_small", size=(32, 32), channels=3, classes=2)
     model.load_state_dict(load_file(run / "target" / "weights.safetensors"))
-    ready = histology_recipe.colours("macenko", cached, rows["train"])
-    again = histology_recipe.predictions(model, ready(cached), histology_recipe.Recipe(), rows["test"])
+    normalise = histology_data.colours("macenko", cached, rows["train"])
+    known = tiles.Tiles(normalise(cached.images), cached.table)
+    again = histology_recipe.predictions(model, known, histology_recipe.Recipe(), rows["test"])
     found = pd.read_csv(run / "predictions.csv")
     np.testing.assert_allclose(found["probability"], again["probability"], atol=1e-4)
     np.testing.assert_array_equal(found["label"], cached.table["cancer"].iloc[rows["test"]])
@@ -124,7 +126,7 @@ def test_every_magnification_is_scored_apart(run):
         area = roc_auc_score(own["label"], own["probability"])
         assert table.loc[(power, "roc_auc"), "estimate"] == pytest.approx(area, abs=1e-4)
         assert table.loc[(power, "accuracy"), "all malignant"] == pytest.approx(own["label"].mean(), abs=1e-4)
-    assert histology_recipe.by_magnification(found.assign(magnification=np.nan)).empty
+    assert histology_recipe.scores_by(found.assign(magnification=np.nan), "magnification").empty
 
 
 def test_classes_of_the_first_level_are_its_own_even_if_they_are_two(tmp_path):
@@ -135,20 +137,30 @@ def test_classes_of_the_first_level_are_its_own_even_if_they_are_two(tmp_path):
     target = tiles.Tiles(images, pd.DataFrame(known | {"magnification": 200}))
     source = tiles.Tiles(images[:40], pd.DataFrame({"diagnosis": list("ab") * 20, "group": range(40)}))
     recipe = histology_recipe.Recipe(
-        model="densenet_small",
+        model="se_densenet_small",
+        position="layer",
         weights="none",
         normalise="none",
         first_epochs=1,
         epochs=1,
         precision="32-true",
     )
-    histology_recipe.train(target, recipe, tmp_path / "run", first=source, say=lambda text: None)
-    head = load_file(tmp_path / "run" / "first" / "weights.safetensors")["head.weight"]
-    assert len(head) == 2
+    rows = histology_data.parts(target.table, seed=0)
+    out = tmp_path / "run"
+    histology_recipe.train(target, rows, recipe, out, first=source, say=lambda text: None)
+    assert len(load_file(out / "first" / "weights.safetensors")["head.weight"]) == 2
+    names = load_file(out / "target" / "weights.safetensors")
+    assert len({name.split(".")[2] for name in names if name.startswith("encoder.gates")}) == 3 + 4 + 4 + 3
+    assert not list(out.rglob("tiles.npy"))  # colours were left as they are
 
 
-def test_a_finished_run_is_not_trained_again_and_another_one_is_refused(run, breakhis, lc25000, capsys):
+def test_a_finished_run_is_not_trained_again_and_another_one_is_refused(
+    run, breakhis, lc25000, monkeypatch, capsys
+):
     before = (run / "target" / "weights.safetensors").stat().st_mtime_ns
+    for place, name in ((copies, "groups"), (stain.Normaliser, "__call__")):  # nor searched and coloured
+        monkeypatch.setattr(place, name, None)
+    assert not (run / "first" / "tiles.npy").exists()
     assert train(breakhis, run, "--first", "lc25000", lc25000) == 0
     assert (run / "target" / "weights.safetensors").stat().st_mtime_ns == before
     assert train(breakhis, run, "--first", "lc25000", lc25000, "--lr", "0.5") == 1
@@ -158,7 +170,101 @@ def test_a_finished_run_is_not_trained_again_and_another_one_is_refused(run, bre
 def test_every_part_has_every_subtype():
     kind = np.repeat(np.arange(8), 5)
     table = pd.DataFrame({"cancer": kind // 4, "kind": kind, "group": [f"c{n}" for n in range(40)]})
-    assert all(set(kind[rows]) == set(kind) for rows in histology_recipe.parts(table, seed=0).values())
+    assert all(set(kind[rows]) == set(kind) for rows in histology_data.parts(table, seed=0).values())
+
+
+def test_folds_leave_out_every_case_once():
+    rng = np.random.default_rng(3)
+    case = rng.integers(0, 40, 300)
+    table = pd.DataFrame({"cancer": case % 2, "group": [f"c{n}" for n in case]})
+    tested = []
+    for fold in range(4):
+        rows = histology_data.parts(table, seed=1, folds=4, fold=fold)
+        assert sorted(np.concatenate(list(rows.values()))) == list(range(300))
+        cases = {name: set(case[own]) for name, own in rows.items()}
+        assert sum(map(len, cases.values())) == len(set(case))
+        assert len(cases["test"]) == pytest.approx(10, abs=1)
+        assert len(cases["train"]) == pytest.approx(3 * len(cases["valid"]), abs=3)
+        tested += rows["test"].tolist()
+    assert sorted(tested) == list(range(300))
+    with pytest.raises(ValueError, match="1 folds leave nothing"):
+        histology_data.parts(table, seed=1, folds=1)
+    with pytest.raises(ValueError, match="more cases are needed"):
+        histology_data.parts(table[:20], seed=1, folds=20)
+
+
+def test_folds_by_command(breakhis, tmp_path, capsys):
+    quick = ("--normalise", "none", "--epochs", "1", "--folds", "2")
+    assert train(breakhis, tmp_path / "run", *quick) == 0
+    found = pd.read_csv(tmp_path / "run" / "predictions.csv")
+    table = catalogs.load("breakhis", breakhis)
+    assert sorted(found["row"]) == list(range(len(table)))
+    np.testing.assert_array_equal(found["label"], table["cancer"].iloc[found["row"]])
+    assert found.groupby("patient")["fold"].nunique().eq(1).all()
+    assert found["patient"].nunique() == 24
+    for fold, own in found.groupby("fold"):
+        split = pd.read_csv(tmp_path / "run" / f"fold_{fold}" / "splits.csv")
+        assert set(split.loc[split["split"] == "test", "row"]) == set(own["row"])
+    each = pd.read_csv(tmp_path / "run" / "scores_folds.csv").set_index(["fold", "score"])
+    own = found[found["fold"] == 2]
+    right = accuracy_score(own["label"], own["probability"] >= 0.5)
+    assert each.loc[(2, "accuracy"), "estimate"] == pytest.approx(right, abs=1e-4)
+    assert "96 tiles of 24 cases left out" in capsys.readouterr().out
+    assert train(breakhis, tmp_path / "run", *quick[:-1], "3") == 1
+    assert "fold is '1 of 2' there and '1 of 3' here" in capsys.readouterr().err
+
+
+def test_tiles_are_coloured_once_and_those_without_tissue_are_counted(tmp_path):
+    images = np.stack([histology.tile(histology.patient(0), n, size=48).image for n in range(3)])
+    empty = np.full((2, 48, 48, 3), 235, np.uint8)
+    mixed = tiles.Tiles(np.concatenate([images, empty]), pd.DataFrame({"group": range(5)}))
+    normalise, said, path = stain.fit(images[:1], "macenko"), [], tmp_path / "a" / "tiles.npy"
+    found = histology_data.coloured(mixed, normalise, say=said.append, path=path)
+    np.testing.assert_array_equal(found.images, normalise(mixed.images))
+    np.testing.assert_array_equal(found.images[3:], empty)
+    histology_data.coloured(mixed, None, say=said.append)
+    histology_data.coloured(mixed, normalise, say=said.append, path=path)
+    assert [text[:24] for text in said] == ["2 of 5 tiles have too li"]
+    inside = histology_data.coloured(mixed, normalise, say=said.append)
+    np.testing.assert_array_equal(inside.images, found.images)
+    assert len(said) == 2
+
+
+def test_tiles_that_are_there_twice_count_once_and_not_where_subtypes_are_told():
+    names = ["SOB_M_DC_14-13412", "SOB_M_LC_14-13412", "SOB_M_DC_14-2523", pd.NA]
+    table = pd.DataFrame({"exam_id": pd.array(names, "string"), "cancer": [1, 1, 1, 0]})
+    table["subtype"] = ["ductal_carcinoma", "lobular_carcinoma", "ductal_carcinoma", "adenosis"]
+    assert histology_data.labelled(table, "binary")["exam_id"].fillna("").tolist() == [*names[1:3], ""]
+    assert histology_data.labelled(table, "subtypes")["exam_id"].fillna("").tolist() == [names[2], ""]
+    without = histology_data.labelled(table.drop(index=1), "binary")  # the only one that somebody left
+    assert without["exam_id"].fillna("").tolist() == [names[0], names[2], ""]
+
+
+def test_any_folder_of_classes_can_be_learnt_from_first(breakhis, own, tmp_path):
+    for name in ("a", "b", "c"):
+        (tmp_path / "own" / name).mkdir(parents=True)
+        for number, file in enumerate(sorted((own / "malignant").iterdir())[:4]):
+            Image.open(file).rotate(90 * "abc".index(name)).save(tmp_path / "own" / name / f"{number}.png")
+    assert train(breakhis, tmp_path / "run", "--first", tmp_path / "own", "--epochs", "1") == 0
+    assert len(load_file(tmp_path / "run" / "first" / "weights.safetensors")["head.weight"]) == 3
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--classes", "benign=0"], "breakhis has its own"),
+        (["--first-epochs", "5"], "--first, which is not given"),
+        (["--model", "densenet_small", "--gates", "sigmoid"], "densenet_small has no gates"),
+        (["--model", "densenet_small", "--position", "layer"], "densenet_small has no gates"),
+        (["--folds", "2", "--external", ".", "--classes", "benign=0"], "not with those of 2 folds"),
+        (["--first", "a", "b", "c"], "not 3 words"),
+        (["--first", "nowhere"], "--first nowhere: no folder with two or more folders"),
+    ],
+)
+def test_options_that_change_nothing_are_refused(options, message, breakhis, tmp_path, capsys):
+    base = ["train", "histology", "--catalog", "breakhis", "--root", str(breakhis), "--size", "32"]
+    assert main([*base, "--out", str(tmp_path / "run"), *options]) == 1
+    assert message in capsys.readouterr().err
 
 
 def test_eight_subtypes(breakhis, tmp_path):
