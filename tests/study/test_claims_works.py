@@ -169,8 +169,9 @@ def histology_scores(one, seed):
     far, near = "patterns" in one["source"], "organs" in one["source"]
     gain = 0.03 * near * (one["depth"] == 5) - 0.03 * (far and not near) * (one["depth"] == 5)
     gain += 0.04 * (one["stains"] == "normalise") * (-1 if one["regime"] == "diagnostic" else 1)
+    gain += 0.05 * one["turns"]
     level = 2000.0 if one["source"] == histology_studies.BOTH else 4000.0
-    return {"roc_auc": 0.7 + gain + luck, "accuracy": 0.6 + gain + luck, "images_to_level": level + seed}
+    return {"roc_auc": 0.7 + gain + luck, "accuracy": 0.6 + gain + luck, "log_tiles": np.log(level + seed)}
 
 
 def test_the_histology_work_is_judged_as_its_table_was_made():
@@ -181,15 +182,24 @@ def test_the_histology_work_is_judged_as_its_table_was_made():
         ]
     ).drop_duplicates()
     found = told("histology", {"histology": table})
-    up = ["system", "levels", "epochs", "normalisation", "diagnostic colour", "distant sources", "layers"]
+    up = [
+        "system",
+        "levels",
+        "epochs",
+        "augmentation",
+        "normalisation",
+        "diagnostic colour",
+        "distant sources",
+        "layers",
+    ]
     assert {name: found[name] for name in up} == dict.fromkeys(up, "supported")
     assert found["gates"] == found["size"] == "not supported"
-    assert found["augmentation"] == found["84 %"] == claims.NOT_TESTABLE
+    assert found["84 %"] == claims.NOT_TESTABLE
     asked = claims.intervals({"histology": table}, claims=claims.DECLARED["histology"]).set_index("claim")
     decided = asked[asked["kind"] == "decided"]
     assert len(decided) == 7
     assert decided["level"].tolist() == pytest.approx([1 - 0.05 / 7] * 7)
-    assert asked.loc["epochs", "estimate"] == pytest.approx(-0.5, abs=0.001)
+    assert asked.loc["epochs", "estimate"] == pytest.approx(np.log(0.5), abs=0.002)
 
 
 def test_arithmetic_on_published_figures():

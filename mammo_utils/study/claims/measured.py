@@ -135,9 +135,6 @@ def _differences(question: Question, table: pd.DataFrame) -> tuple[pd.Series, pd
             f"{question.asks}: the table {question.table} has no seed with a value for all of {arms}"
         )
     found = both.sum(axis=1) - question.above
-    if question.relative:
-        first = [term.weight < 0 for term in question.terms]
-        found = found / -both.loc[:, first].sum(axis=1).mean()
     return found, pd.concat([own.loc[found.index] for own in runs])
 
 

@@ -30,7 +30,6 @@ class Question:
     ``asks``: the metric and what is subtracted from what.  ``table``: the results it is read from.
     ``terms``: their sum is the difference, less ``above``.  ``delta``: the smallest difference that matters.
     ``nests``: the number of pretrainings, of which seed s shares that of number s modulo ``nests``.
-    ``relative``: the difference is a share of what is subtracted, mean over the seeds.
 
     Raises ``ValueError`` for an unknown direction or kind.
     """
@@ -42,7 +41,6 @@ class Question:
     delta: float
     kind: str = "decided"
     nests: int | None = None
-    relative: bool = False
     above: float = 0.0
 
     def __post_init__(self):
