@@ -25,6 +25,14 @@ COMMANDS = {
         "train an encoder on images without labels, or on fractals",
     ),
     "encoder": ("mammo_utils.study.encoder_command", "make an encoder that comes with the course once more"),
+    "classifier": (
+        "mammo_utils.study.classifier_command",
+        "write the screening classifier that comes with the course, from a run of its study",
+    ),
+    "explained": (
+        "mammo_utils.study.explained_command",
+        "score heat maps of the screening classifier on phantom women",
+    ),
     "film": ("mammo_utils.study.film", "compare what phantom women bring for a few labelled films"),
     "phantom": ("mammo_utils.study.command", "measure the phantom's statistics and controls"),
     "examples": ("mammo_utils.study.examples", "list what the trained arms of a study say of single images"),

@@ -22,6 +22,8 @@ from mammo_utils.explain.layers import Grid
 RANKABLE = 0.75
 LEVELS = np.linspace(0.1, 0.9, 9)  # shares of a map's maximum at which it is cut
 DRAWS = 20  # random maps an image
+# What a method is measured against on the same image: random maps, the centre prior, the edges.
+RIVALS = ("chance", "centre", "edges")
 
 
 def pointing(maps, masks) -> np.ndarray:
@@ -131,35 +133,38 @@ def summary(
 ) -> pd.DataFrame:
     """Means with 95 % intervals that resample women, for all images and for kinds of lesions.
 
-    ``table`` has a row an image and score: ``value``, ``chance``, ``ceiling``, ``woman`` and the columns
-    ``by`` (method, layer, score).  ``kinds`` {name: a bool for each row}.  Columns: ``by``, ``lesion``,
-    ``images``, ``women``, ``estimate``, ``low``, ``high``, ``chance``, ``ceiling``, and ``gain``,
-    ``gain_low``, ``gain_high``: the difference from chance on the same images.  A kind with fewer than two
-    women has no limits.
+    ``table`` has a row an image and score: ``value``, those of ``RIVALS`` and the ``ceiling`` on the same
+    image, ``woman`` and the columns ``by`` (method, layer, score).  ``kinds`` {name: a bool for each row}.
+    Columns: ``by``, ``lesion``, ``images``, ``women``, ``estimate``, ``low``, ``high``, ``chance``,
+    ``ceiling``, and for each rival ``over_chance``, ``over_chance_low``, ``over_chance_high``: the difference
+    from it on the same images.  A kind with fewer than two women has no limits.
     """
     rows = []
     kinds = {"all": np.ones(len(table), bool), **kinds}
     for lesion, chosen in kinds.items():
         for key, part in table[chosen].groupby(by, sort=False):
-            columns = part[["value", "chance", "ceiling"]].to_numpy(float)
-            women = part["woman"].to_numpy()
             row = dict(zip(by, key, strict=True)) | {"lesion": lesion, "images": len(part)}
-            rows.append(row | {"women": len(set(women))} | _limits(columns, women, n))
+            rows.append(row | {"women": part["woman"].nunique()} | _limits(part, n))
     return pd.DataFrame(rows)
 
 
-def _limits(columns: np.ndarray, women: np.ndarray, n: int) -> dict[str, float]:
+def _limits(part: pd.DataFrame, n: int) -> dict[str, float]:
     def means(rows):
-        value, chance, _ = rows.mean(0)
-        return value, value - chance
+        value, *rivals = rows.mean(0)
+        return [value, *(value - rival for rival in rivals)]
 
+    columns, women = part[["value", *RIVALS]].to_numpy(float), part["woman"].to_numpy()
     if len(set(women)) > 1:
-        estimate, low, high = intervals.bootstrap(means, columns, groups=women, n=n)
+        limits = intervals.bootstrap(means, columns, groups=women, n=n)
     else:
-        estimate, low, high = means(columns), (np.nan, np.nan), (np.nan, np.nan)
-    found = {"estimate": estimate[0], "low": low[0], "high": high[0]}
-    found |= {"chance": columns[:, 1].mean(), "ceiling": columns[:, 2].mean()}
-    return found | {"gain": estimate[1], "gain_low": low[1], "gain_high": high[1]}
+        nothing = np.full(columns.shape[1], np.nan)
+        limits = means(columns), nothing, nothing
+    (estimate, low, high), *over = zip(*limits, strict=True)
+    found = {"estimate": estimate, "low": low, "high": high}
+    found |= {name: part[name].mean() for name in ("chance", "ceiling")}
+    for rival, values in zip(RIVALS, over, strict=True):
+        found |= {f"over_{rival}{end}": x for end, x in zip(("", "_low", "_high"), values, strict=True)}
+    return found
 
 
 def _pair(maps, masks) -> tuple[np.ndarray, np.ndarray]:

@@ -23,6 +23,7 @@ from mammo_utils.explain.cam import explain, scaled
 from mammo_utils.profile import choose
 
 ORDERS = ("cascading", "independent")
+NOTHING, ANOTHER = "nothing", "another image"  # "parts": no layer scrambled, and the map of another image
 # A method fails where its maps still have this rank correlation with the network's own after every layer was
 # scrambled: half of the order of pixels is then the image's, or the method's.
 ALIKE = 0.5
@@ -86,17 +87,17 @@ def randomisation(
     """Likeness of a method's maps of ``model`` and of its `randomised` copies.
 
     ``images`` (N, channels, H, W), ``inside`` (N, H, W) bool; other options as in `cam.explain`.  A row for
-    each image and part: ``part`` (``""`` for nothing randomised, where both likenesses are 1 unless a map
-    is flat), ``image``, ``ssim``, ``rank``.  The part ``another image`` compares maps of the model for two
+    each image and part: ``part`` (``nothing`` where both likenesses are 1 unless a map is flat), ``image``,
+    ``ssim``, ``rank``.  The part ``another image`` compares maps of the model for two
     different images: what maps have in common anyway.
     """
     options = {"target": target, "method": method, "layer": layer, "normalise": False}
     own = explain(model, images, **options)
-    found = {"": own}
+    found = {NOTHING: own}
     for part, copied in randomised(model, order=order, seed=seed):
         found[part] = explain(copied, images, **options)
     if len(own) > 1:
-        found["another image"] = np.roll(own, 1, axis=0)
+        found[ANOTHER] = np.roll(own, 1, axis=0)
     rows = [
         similarity(own, maps, inside).assign(part=part, image=range(len(own))) for part, maps in found.items()
     ]
@@ -134,5 +135,5 @@ def fails(table: pd.DataFrame) -> bool:
 
     ``table``: the cascading `summary` of a method.
     """
-    rank = table.set_index("part")["rank"].drop(["", "another image"], errors="ignore")
+    rank = table.set_index("part")["rank"].drop([NOTHING, ANOTHER], errors="ignore")
     return bool(rank.iloc[0] > BLIND or rank.iloc[-1] >= ALIKE)

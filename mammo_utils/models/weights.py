@@ -74,7 +74,8 @@ def pretrained(method: str, model: str) -> Path:
 
 def _shipped() -> list[str]:
     try:
-        return sorted(file.name for file in shipped("weights").glob(f"*{SUFFIX}"))
+        files = shipped("weights").glob(f"*{SUFFIX}")
+        return sorted(file.name for file in files if file.stem.endswith(SHIPPED))  # not whole networks
     except FileNotFoundError:
         return []
 

@@ -102,16 +102,8 @@ def main(request: str) -> None:
         lines = "".join(traceback.format_exception_only(error)).strip().splitlines()
         found = {"failure": lines[-1]}
     else:
-        measured = {
-            "seconds": seconds,
-            "memory_mib": provenance.memory_mib(),
-            "cuda_mib": provenance.cuda_mib(),
-            "profile": os.environ["MAMMO_PROFILE"],
-            "phantom": results.phantom_version(),
-            "commit": commit,
-            "machine": provenance.machine(settings.get("precision") or "auto"),
-            "date": provenance.today(),
-        }
+        precision = settings.get("precision") or "auto"
+        measured = provenance.measured(seconds, commit=commit, precision=precision)
         found = {"metrics": metrics, "measured": measured}
     answer.write(json.dumps(found) + "\n")
     answer.close()

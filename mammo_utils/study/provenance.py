@@ -102,6 +102,17 @@ def cuda_mib() -> float | None:
     return torch.cuda.max_memory_allocated() / 2**20
 
 
+def measured(seconds: float, *, commit: str, precision: str = "auto") -> dict:
+    """The last columns of a table of results, `results.MEASURED`, of this process.
+
+    ``commit`` is that of before the run: what is changed meanwhile is not what ran.
+    """
+    from mammo_utils.study import results
+
+    values = (seconds, memory_mib(), cuda_mib(), profile.current().name, results.phantom_version())
+    return dict(zip(results.MEASURED, (*values, commit, machine(precision), today()), strict=True))
+
+
 def today() -> str:
     """Date in UTC, as in ``2025-01-31``."""
     return datetime.now(UTC).date().isoformat()

@@ -128,11 +128,12 @@ def test_grids_spread_and_gather_with_the_same_weights():
     assert np.isfinite(beyond.reduce(pixels)).all()
 
 
-def test_summary_resamples_women_and_pairs_with_chance():
+def test_summary_resamples_women_and_pairs_with_every_rival():
     rng = np.random.default_rng(2)
     woman = np.repeat(np.arange(15), 2)
-    value, chance = rng.random(30), 0.2 * rng.random(30)
-    table = pd.DataFrame({"woman": woman, "value": value, "chance": chance, "ceiling": 0.9})
+    value = rng.random(30)
+    rivals = {"chance": 0.2 * rng.random(30), "centre": rng.random(30), "edges": rng.random(30)}
+    table = pd.DataFrame({"woman": woman, "value": value, "ceiling": 0.9} | rivals)
     table = table.assign(method="gradcam", layer="stage4", score="energy")
     small = np.arange(30) < 12
     by = ["method", "layer", "score"]
@@ -144,13 +145,15 @@ def test_summary_resamples_women_and_pairs_with_chance():
         groups = woman[chosen]
         own = intervals.bootstrap(np.mean, value[chosen], groups=groups, n=200)
         np.testing.assert_allclose((row.estimate, row.low, row.high), own)
-        pair = intervals.paired(np.mean, chance[chosen], value[chosen], groups=groups, n=200)
-        np.testing.assert_allclose((row.gain, row.gain_low, row.gain_high), pair)
-        assert row.chance == pytest.approx(chance[chosen].mean())
+        for name, rival in rivals.items():
+            pair = intervals.paired(np.mean, rival[chosen], value[chosen], groups=groups, n=200)
+            over = [getattr(row, f"over_{name}{end}") for end in ("", "_low", "_high")]
+            np.testing.assert_allclose(over, pair, atol=1e-12)
+        assert row.chance == pytest.approx(rivals["chance"][chosen].mean())
         assert row.ceiling == pytest.approx(0.9)
     last = found.iloc[2]
     assert last["estimate"] == pytest.approx(value[6:8].mean())
-    assert np.isnan([last["low"], last["gain_high"]]).all()
+    assert np.isnan([last["low"], last["over_edges_high"]]).all()
 
 
 @pytest.mark.parametrize(

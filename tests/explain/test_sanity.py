@@ -85,9 +85,9 @@ def test_the_head_matters_to_grad_cam_and_not_to_eigencam(model, images):
     }
     for table in tables.values():
         assert list(table["part"].unique()) == [
-            "", "head", "stage4", "stage3", "stage2", "stage1", "stem", "another image",
+            "nothing", "head", "stage4", "stage3", "stage2", "stage1", "stem", "another image",
         ]  # fmt: skip
-        np.testing.assert_allclose(table[table["part"] == ""][["ssim", "rank"]], 1, atol=1e-6)
+        np.testing.assert_allclose(table[table["part"] == "nothing"][["ssim", "rank"]], 1, atol=1e-6)
     mean = {method: table.groupby("part")["rank"].mean() for method, table in tables.items()}
     assert mean["eigencam"][["head", "stage4", "stage3"]].min() == pytest.approx(1)
     assert mean["eigencam"]["stage2"] < 0.99
@@ -114,12 +114,12 @@ def test_summary_keeps_the_order_and_resamples_women():
     table = pd.DataFrame(
         [
             {"part": part, "image": k, "ssim": rng.random(), "rank": rng.random()}
-            for part in ("", "head", "stem")
+            for part in ("nothing", "head", "stem")
             for k in range(8)
         ]
     )
     found = sanity.summary(table, list("aabbccdd"), n=100)
-    assert list(found["part"]) == ["", "head", "stem"]
+    assert list(found["part"]) == ["nothing", "head", "stem"]
     means = table.groupby("part", sort=False)[["ssim", "rank"]].mean()
     np.testing.assert_allclose(found[["ssim", "rank"]], means)
     assert (found["rank_low"] <= found["rank"]).all()
@@ -139,5 +139,5 @@ def test_summary_keeps_the_order_and_resamples_women():
     ],
 )
 def test_a_method_fails_that_ignores_the_head_or_all_layers(ranks, failed):
-    parts = ["", "head", "stage1", "stem", "another image"]
+    parts = ["nothing", "head", "stage1", "stem", "another image"]
     assert sanity.fails(pd.DataFrame({"part": parts, "rank": ranks})) is failed

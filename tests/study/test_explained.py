@@ -9,7 +9,7 @@ import torch
 
 from mammo_utils.data import cache
 from mammo_utils.evaluation.classification import roc_auc
-from mammo_utils.explain import cam, layers, localisation, perturbation, twins
+from mammo_utils.explain import cam, layers, localisation, perturbation, sanity, twins
 from mammo_utils.models.classification import build
 from mammo_utils.study import explained, screened
 from mammo_utils.synth.breast import exam
@@ -70,9 +70,12 @@ def test_detected_cancers_alone_are_scored(women, model):
     np.testing.assert_allclose(found.table["logit"], logit[rows], rtol=1e-5)
     assert found.auc["all"] == pytest.approx(roc_auc(logit, label))
     shapes = np.array([cancer_shape(int(name[1:])) for name in women.table["patient_id"]])
-    for shape in set(shapes[label]):
-        chosen = ~label | (shapes == shape)
-        assert found.auc[shape] == pytest.approx(roc_auc(logit[chosen], label[chosen]))
+    specks = np.isin(shapes, ["round calcifications", "fine linear calcifications"])
+    shown = women.masks["lesion"].any((1, 2))
+    for kind, chosen in {"calcifications": specks, "masses": ~specks}.items():
+        rows = ~label | (chosen & shown)
+        if (label & rows).any():
+            assert found.auc[kind] == pytest.approx(roc_auc(logit[rows], label[rows]))
     for row, pair in zip(rows, found.pairs, strict=True):
         record = women.table.iloc[row]
         assert (pair.laterality, pair.view) == (record["laterality"], record["view"])
@@ -84,6 +87,33 @@ def test_detected_cancers_alone_are_scored(women, model):
     assert len(fewer.table) == 2
     with pytest.raises(ValueError, match="calls no view with a cancer"):
         explained.detected(Knowing(model, women, -10.0 * label), women, threshold=0.0)
+
+
+def test_every_view_has_a_kind_and_examples_are_of_different_women(women, model):
+    label = women.table["cancer"].to_numpy() == 1
+    logit = np.random.default_rng(1).normal(size=len(women))
+    cut = float(np.median(logit))
+    views = explained.called(Knowing(model, women, logit), women, threshold=cut)
+    shown = women.masks["lesion"].any((1, 2))
+    np.testing.assert_array_equal(views["kind"] == "cancer", label)
+    np.testing.assert_array_equal(views["kind"] == "normal", ~label & ~shown)
+    np.testing.assert_array_equal(views["called"], views["logit"] >= cut)
+    np.testing.assert_array_equal(views["mm"] > 0, shown)
+    np.testing.assert_array_equal(
+        women.table["group"].to_numpy()[views["row"]] == women.table["group"].iloc[0], views["woman"] == 0
+    )
+    chosen = explained.examples(views, count=1)
+    assert chosen["woman"].is_unique
+    assert chosen.groupby(["kind", "called"]).size().max() == 1
+    assert (chosen[chosen["kind"] != "normal"]["mm"] > 0).all()
+    order = [(explained.KINDS.index(row.kind), not row.called) for row in chosen.itertuples()]
+    assert order == sorted(order)
+    assert {"cancer", "normal"} <= set(chosen["kind"])
+    both = explained.examples(views, count=2)
+    assert len(both) > len(chosen)
+    pd.testing.assert_frame_equal(both, explained.examples(views, count=2))
+    merged = both.merge(views, how="left", on=list(views), indicator=True)
+    assert (merged["_merge"] == "both").all()
 
 
 def test_a_view_is_called_for_its_cancer_if_its_twin_is_not(women):
@@ -115,25 +145,30 @@ def measured(women, model):
     label = women.table["cancer"].to_numpy() == 1
     cases = explained.detected(Knowing(model, women, 1.0 * label), women, threshold=0.5, count=4)
     options = {"methods": ["hirescam", "eigencam"], "layers": ["stage2", "stage4"], "steps": 4}
-    return cases, explained.measure(model, cases, **options)
+    return cases, explained.measure(model, cases, perturbed=3, **options)
 
 
 def test_every_map_has_every_score_once(measured, model):
     cases, table = measured
     names = [*localisation.SCORES, "twin", "insertion", "deletion"]
-    assert len(table) == 4 * 2 * 4 * len(names)  # images, layers, maps (two are references), scores
+    # layers, maps (two of them need no network), images for four scores and for insertion and deletion
+    assert len(table) == 2 * 4 * (4 * 4 + 3 * 2)
     assert not table.duplicated(["image", "method", "layer", "score"]).any()
     assert set(table["method"]) == {"hirescam", "eigencam", "centre prior", "edges"}
     assert set(table["score"]) == set(names)
-    numbers = table[["value", "chance", "ceiling"]]
+    numbers = table[["value", "chance", "centre", "edges", "ceiling"]]
     assert np.isfinite(numbers).all(axis=None)
+    for name, column in (("centre prior", "centre"), ("edges", "edges")):
+        rival = table[table["method"] == name].set_index(["image", "layer", "score"])["value"]
+        every = table.join(rival.rename("of the rival"), on=["image", "layer", "score"])
+        np.testing.assert_array_equal(every[column], every["of the rival"])
     inputs = torch.tensor(cases.images)[:, None]
     maps = cam.explain(model, inputs, target=1, method="hirescam", layer="stage2", normalise=False)
     maps = maps * cases.breast
     own = table[(table["method"] == "hirescam") & (table["layer"] == "stage2")].set_index("score")["value"]
     np.testing.assert_allclose(own["energy"], localisation.energy(maps, cases.masks), rtol=1e-5)
     np.testing.assert_allclose(own["twin"], twins.agreement(maps, cases.pairs), rtol=1e-5)
-    areas = perturbation.curves(model, inputs, maps, target=1, steps=4).areas
+    areas = perturbation.curves(model, inputs[:3], maps[:3], target=1, steps=4).areas
     np.testing.assert_allclose(own["deletion"], areas[1], rtol=1e-4)
     grid = layers.find(model.eval(), inputs[:1], "stage4").grid
     ceiling = localisation.iou(grid.passed(cases.masks.astype(float)) * cases.breast, cases.masks)
@@ -148,7 +183,9 @@ def test_the_table_ranks_only_where_the_classifier_can_tell(measured):
     auc = {"all": 0.8} | {name: 0.74 for name in kinds}
     found = explained.table(table, auc, n=50)
     columns = ["method", "layer", "score", "lesion", "images", "women", "estimate", "low", "high"]
-    columns += ["chance", "ceiling", "gain", "gain_low", "gain_high", "auc", "rank"]
+    columns += ["chance", "ceiling"]
+    rivals = ("over_chance", "over_centre", "over_edges")
+    columns += [f"{rival}{end}" for rival in rivals for end in ("", "_low", "_high")] + ["auc", "rank"]
     assert list(found.columns) == columns
     assert found[~found["lesion"].isin(["all", explained.OWED])]["rank"].isna().all()
     own = found[found["lesion"] == "all"]
@@ -160,3 +197,26 @@ def test_the_table_ranks_only_where_the_classifier_can_tell(measured):
         assert len(part) == 2
     again = pd.read_csv(io.StringIO(found.to_csv(index=False)))
     pd.testing.assert_frame_equal(again, found, check_dtype=False)
+
+
+def test_the_checks_of_a_table_are_those_of_the_room(measured, model):
+    cases, _ = measured
+    torch.manual_seed(1)
+    blind = build("test_efficientnet", size=64)
+    options = {"methods": ["hirescam", "eigencam"], "layers": ["stage3"]}
+    table = explained.trust(model, cases, blind=blind, count=3, **options)
+    inputs, inside = torch.tensor(cases.images[:3])[:, None], cases.breast[:3]
+    own = {"target": 1, "method": "hirescam", "layer": "stage3"}
+    found = table[table["method"] == "hirescam"].set_index("order")
+    assert list(found.columns[:4]) == ["method", "layer", "part", "ssim"]
+    for order in sanity.ORDERS:
+        expected = sanity.randomisation(model, inputs, inside, order=order, **own)
+        means = expected.groupby("part", sort=False)["rank"].mean()
+        np.testing.assert_allclose(found.loc[order, "rank"], means)
+        assert list(found.loc[order, "part"]) == list(means.index)
+    between = sanity.between(model, blind, inputs, inside, **own)["ssim"].mean()
+    assert found.loc["labels", "ssim"] == pytest.approx(between)
+    assert found.loc["labels", "part"] == "permuted labels"
+    heads = table[(table["part"] == "head") & (table["order"] == "cascading")].set_index("method")["rank"]
+    assert heads["eigencam"] == pytest.approx(1)  # it asks for no class
+    assert "labels" not in set(explained.trust(model, cases, count=2, **options)["order"])

@@ -16,7 +16,8 @@ from torch import nn
 from mammo_utils.explain import localisation
 from mammo_utils.explain.cam import METHODS, explain, scaled
 from mammo_utils.explain.perturbation import Curves
-from mammo_utils.explain.sanity import ALIKE
+from mammo_utils.explain.sanity import ALIKE, ANOTHER, ORDERS
+from mammo_utils.profile import choose
 from mammo_utils.show.figures import BLUE, GREEN, INK, ORANGE, PINK, RED, SKY, image, new, outline
 
 MAP = "inferno"  # perceptually uniform, and as dark at 0 as the background of a film
@@ -177,34 +178,32 @@ def curves(found: dict[str, Curves]) -> Figure:
     return figure
 
 
-def sanity(tables: dict[str, pd.DataFrame]) -> Figure:
-    """Likeness of each method's map to its own as ever more of the network is scrambled.
+def sanity(tables: dict[str, pd.DataFrame], *, order: str = "cascading") -> Figure:
+    """Likeness of each method's map to its own when parts of the network are scrambled.
 
-    ``tables`` {method: `explain.sanity.summary`}; the last part may be ``another image``.
+    ``tables`` {method: `explain.sanity.summary`}; the last part may be ``another image``.  ``order``: the one
+    in which they were scrambled.
     """
+    choose("order", order, ORDERS)
     figure, axes = new(1, 2, size=(9.5, 3.9), sharey=True)
     for (method, own), shift in zip(tables.items(), np.linspace(-0.12, 0.12, len(tables)), strict=True):
         parts = own["part"].to_list()
         places = np.arange(len(parts)) + shift
-        ends = len(parts) - (parts[-1] == "another image")
+        ends = len(parts) - (parts[-1] == ANOTHER)
         for ax, column in zip(axes[0], ("rank", "ssim"), strict=True):
             ax.vlines(places, own[f"{column}_low"], own[f"{column}_high"], color=COLOURS[method], lw=1)
-            ax.plot(
-                places[:ends],
-                own[column][:ends],
-                "o-",
-                color=COLOURS[method],
-                ms=4,
-                lw=1.4,
-                label=NAMES[method],
-            )
+            style = {"color": COLOURS[method], "ms": 4, "lw": 1.4, "label": NAMES[method]}
+            ax.plot(places[:ends], own[column][:ends], "o-", **style)
             ax.plot(places[ends:], own[column][ends:], "s", color=COLOURS[method], ms=5)
-    names = ["nothing" if part == "" else part.replace("another ", "another\n") for part in parts]
+    names = [part.replace("another ", "another\n") for part in parts]
     for ax, title in zip(axes[0], ("rank correlation", "structural similarity"), strict=True):
         ax.set_xticks(range(len(parts)), names, fontsize=8)
         ax.set_title(title)
     axes[0, 0].axhline(ALIKE, color=GREY, lw=1, ls="dotted")
-    axes[0, 0].set(xlabel="scrambled up to", ylabel="likeness to the network's own map")
+    said = {"cascading": "scrambled from the head up to", "independent": "scrambled alone"}[order]
+    axes[0, 0].set(ylabel="likeness to the network's own map")
+    for ax in axes[0]:
+        ax.set_xlabel(said)
     axes[0, 0].legend(frameon=False, fontsize=7.5, loc="best")
     return figure
 

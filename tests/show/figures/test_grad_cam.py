@@ -121,12 +121,14 @@ def test_curves_are_means_over_images_with_their_areas():
 
 
 def test_another_image_stands_apart_from_the_layers():
-    own = pd.DataFrame({"part": ["", "head", "stem", "another image"]})
+    own = pd.DataFrame({"part": ["nothing", "head", "stem", "another image"]})
     for column in ("rank", "ssim"):
         own = own.assign(
             **{column: [1, 0.6, 0.1, 0.3], f"{column}_low": -0.1, f"{column}_high": [1, 0.7, 0.2, 0.4]}
         )
     figure = figures.sanity({"gradcam": own, "eigencam": own})
+    assert "scrambled from the head up to" in words(figure)
+    assert "scrambled alone" in words(figures.sanity({"gradcam": own}, order="independent"))
     ax = figure.axes[0]
     through, single = ([line for line in ax.lines if line.get_marker() == marker] for marker in "os")
     assert [len(line.get_xdata()) for line in through] == [3, 3]
