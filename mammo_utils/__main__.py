@@ -25,12 +25,12 @@ COMMANDS = {
         "train an encoder on images without labels, or on fractals",
     ),
     "encoder": ("mammo_utils.study.encoder_command", "make an encoder that comes with the course once more"),
-    "classifier": (
-        "mammo_utils.study.classifier_command",
+    "screener": (
+        "mammo_utils.study.screener_command",
         "write the screening classifier that comes with the course, from a run of its study",
     ),
-    "explained": (
-        "mammo_utils.study.explained_command",
+    "maps": (
+        "mammo_utils.study.maps_command",
         "score heat maps of the screening classifier on phantom women",
     ),
     "film": ("mammo_utils.study.film", "compare what phantom women bring for a few labelled films"),

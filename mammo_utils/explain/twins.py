@@ -6,6 +6,8 @@ images differ is where a map of that change should lie.  No patient has such a t
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -16,7 +18,7 @@ from mammo_utils.data.preprocess import breast_foreground, prepare, width_for
 from mammo_utils.evaluation.classification import roc_auc
 from mammo_utils.explain.cam import BATCH
 from mammo_utils.models.inspect import mode
-from mammo_utils.synth.breast import Lesion, exam
+from mammo_utils.synth.breast import Lesion, View, exam
 
 VISIBLE = 0.1
 
@@ -42,8 +44,30 @@ def pairs(patient: int, *, size: int, cancers: bool = True, seed: int = 0) -> li
     """
     options = {"seed": seed, "size": 2 * size}
     sick = exam(patient, prevalence=1.0 if cancers else 0.0, **options)
+    return _paired(sick, exam(patient, lesions=(), **options), size)
+
+
+def reshaped(patient: int, shapes: Sequence[str], *, size: int, seed: int = 0) -> dict[str, list[Pair]]:
+    """As `pairs` of her cancer, once for each of ``shapes``: {shape: pairs}, the views in the same order.
+
+    The cancer keeps its place and size, and everything else is equal to the pixel: how the logits differ is
+    owed to the shape.
+
+    Raises ``ValueError`` for an unknown shape.
+    """
+    options = {"seed": seed, "size": 2 * size}
+    drawn = {one for view in exam(patient, size=32, prevalence=1.0, seed=seed) for one in view.lesions}
+    cancer = next(one for one in drawn if one.malignant)
+    healthy = exam(patient, lesions=(), **options)
+    return {
+        shape: _paired(exam(patient, lesions=(replace(cancer, shape=shape),), **options), healthy, size)
+        for shape in shapes
+    }
+
+
+def _paired(sick: list[View], healthy: list[View], size: int) -> list[Pair]:
     found = []
-    for view, other in zip(sick, exam(patient, lesions=(), **options), strict=True):
+    for view, other in zip(sick, healthy, strict=True):
         if not view.lesion_mask.any():
             continue
         prepared = prepare(view.image, (size, width_for(size)), laterality=view.laterality)

@@ -50,11 +50,11 @@ def trained(path: str | Path | None = None) -> Trained:
             raise FileNotFoundError(
                 f"no screening classifier comes with this package ({NAME}); make one with\n"
                 f"  python -m mammo_utils study {stages.DECISIVE.name} --seeds {SEED}\n"
-                "  python -m mammo_utils classifier --out DIR\nand give the path of that file"
+                "  python -m mammo_utils screener --out DIR\nand give the path of that file"
             ) from None
     made = weights.made(path)
     if "threshold" not in made:
-        raise ValueError(f"{path} is no classifier of python -m mammo_utils classifier; name such a file")
+        raise ValueError(f"{path} is no classifier of python -m mammo_utils screener; name such a file")
     model = build(made["settings"]["model"], size=made["settings"]["size"])
     model.load_state_dict(load_file(path))
     return Trained(model.to(profile.device()).eval(), made["threshold"], made)

@@ -48,6 +48,25 @@ def test_one_view_is_that_of_the_cache(found, monkeypatch, tmp_path):
     assert both.sum() > 0.9 * pair.lesion.sum()
 
 
+def test_a_lesion_of_another_shape_stays_where_it_was(found):
+    shapes = ("circumscribed", "spiculated")
+    other = twins.reshaped(PATIENTS[0], shapes, size=96)
+    assert list(other) == list(shapes)
+    own = [pair for pair in found if pair.lesions[0].malignant][: len(other["spiculated"])]
+    for shape in shapes:
+        for pair, before in zip(other[shape], own, strict=True):
+            [lesion] = pair.lesions
+            assert lesion.shape == shape
+            assert (lesion.place, lesion.size) == (before.lesions[0].place, before.lesions[0].size)
+            np.testing.assert_array_equal(pair.twin, before.twin)
+            middles = [np.argwhere(one.lesion).mean(0) for one in (pair, before)]
+            assert np.abs(np.subtract(*middles)).max() < 5
+    first, second = (other[shape][0].image for shape in shapes)
+    assert np.abs(first - second).max() > 0.01
+    with pytest.raises(ValueError, match="unknown lesion shape"):
+        twins.reshaped(PATIENTS[0], ["stellate"], size=96)
+
+
 def test_what_a_lesion_adds_to_the_logit(found):
     """A network whose logit is the mean brightness of the image."""
 

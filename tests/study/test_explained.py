@@ -11,7 +11,7 @@ from mammo_utils.data import cache
 from mammo_utils.evaluation.classification import roc_auc
 from mammo_utils.explain import cam, layers, localisation, perturbation, sanity, twins
 from mammo_utils.models.classification import build
-from mammo_utils.study import explained, screened
+from mammo_utils.study import explained, explained_cases, screened
 from mammo_utils.synth.breast import exam
 from mammo_utils.synth.breast.lesions import cancer_shape
 
@@ -62,7 +62,7 @@ def test_detected_cancers_alone_are_scored(women, model):
     label = women.table["cancer"].to_numpy() == 1
     logit = np.random.default_rng(0).normal(size=len(women)) + 1.5 * label
     cut = float(np.median(logit[label]))
-    found = explained.detected(Knowing(model, women, logit), women, threshold=cut - 1e-6)
+    found = explained_cases.detected(Knowing(model, women, logit), women, threshold=cut - 1e-6)
     rows = found.table["row"].to_numpy()
     expected = label & (logit >= cut) & women.masks["lesion"].any((1, 2)) & alone(women)
     np.testing.assert_array_equal(rows, np.flatnonzero(expected))
@@ -73,27 +73,27 @@ def test_detected_cancers_alone_are_scored(women, model):
     specks = np.isin(shapes, ["round calcifications", "fine linear calcifications"])
     shown = women.masks["lesion"].any((1, 2))
     for kind, chosen in {"calcifications": specks, "masses": ~specks}.items():
-        rows = ~label | (chosen & shown)
-        if (label & rows).any():
-            assert found.auc[kind] == pytest.approx(roc_auc(logit[rows], label[rows]))
+        these = ~label | (chosen & shown)
+        if (label & these).any():
+            assert found.auc[kind] == pytest.approx(roc_auc(logit[these], label[these]))
     for row, pair in zip(rows, found.pairs, strict=True):
         record = women.table.iloc[row]
         assert (pair.laterality, pair.view) == (record["laterality"], record["view"])
     spacing = women.geometry["spacing_mm"].to_numpy()[rows]
     area = found.masks.sum((1, 2)) * spacing**2
     np.testing.assert_allclose(np.pi * found.table["mm"] ** 2 / 4, area)
-    fewer = explained.detected(Knowing(model, women, logit), women, threshold=cut - 1e-6, count=2)
+    fewer = explained_cases.detected(Knowing(model, women, logit), women, threshold=cut - 1e-6, count=2)
     assert set(fewer.table["row"]) < set(rows)
     assert len(fewer.table) == 2
     with pytest.raises(ValueError, match="calls no view with a cancer"):
-        explained.detected(Knowing(model, women, -10.0 * label), women, threshold=0.0)
+        explained_cases.detected(Knowing(model, women, -10.0 * label), women, threshold=0.0)
 
 
 def test_every_view_has_a_kind_and_examples_are_of_different_women(women, model):
     label = women.table["cancer"].to_numpy() == 1
     logit = np.random.default_rng(1).normal(size=len(women))
     cut = float(np.median(logit))
-    views = explained.called(Knowing(model, women, logit), women, threshold=cut)
+    views = explained_cases.called(Knowing(model, women, logit), women, threshold=cut)
     shown = women.masks["lesion"].any((1, 2))
     np.testing.assert_array_equal(views["kind"] == "cancer", label)
     np.testing.assert_array_equal(views["kind"] == "normal", ~label & ~shown)
@@ -102,16 +102,16 @@ def test_every_view_has_a_kind_and_examples_are_of_different_women(women, model)
     np.testing.assert_array_equal(
         women.table["group"].to_numpy()[views["row"]] == women.table["group"].iloc[0], views["woman"] == 0
     )
-    chosen = explained.examples(views, count=1)
+    chosen = explained_cases.examples(views, count=1)
     assert chosen["woman"].is_unique
     assert chosen.groupby(["kind", "called"]).size().max() == 1
     assert (chosen[chosen["kind"] != "normal"]["mm"] > 0).all()
-    order = [(explained.KINDS.index(row.kind), not row.called) for row in chosen.itertuples()]
+    order = [(explained_cases.KINDS.index(row.kind), not row.called) for row in chosen.itertuples()]
     assert order == sorted(order)
     assert {"cancer", "normal"} <= set(chosen["kind"])
-    both = explained.examples(views, count=2)
+    both = explained_cases.examples(views, count=2)
     assert len(both) > len(chosen)
-    pd.testing.assert_frame_equal(both, explained.examples(views, count=2))
+    pd.testing.assert_frame_equal(both, explained_cases.examples(views, count=2))
     merged = both.merge(views, how="left", on=list(views), indicator=True)
     assert (merged["_merge"] == "both").all()
 
@@ -127,13 +127,13 @@ def test_a_view_is_called_for_its_cancer_if_its_twin_is_not(women):
         def forward(self, x):
             return self.scale * x.sum((1, 2, 3))[:, None]
 
-    every = explained.detected(Sum(), women, threshold=-np.inf)
+    every = explained_cases.detected(Sum(), women, threshold=-np.inf)
     twin = np.array([1e-2 * pair.twin.sum() for pair in every.pairs])
     np.testing.assert_allclose(every.table["logit"] - every.table["effect"], twin, rtol=1e-3)
     assert not every.table["owed"].any()
     first = every.table.iloc[0]
     assert first["effect"] > 0
-    found = explained.detected(Sum(), women, threshold=first["logit"] - first["effect"] / 2)
+    found = explained_cases.detected(Sum(), women, threshold=first["logit"] - first["effect"] / 2)
     called = every.table["logit"] >= first["logit"] - first["effect"] / 2
     assert found.table.set_index("row")["owed"][first["row"]]
     assert len(found.table) == called.sum() >= 1
@@ -143,7 +143,7 @@ def test_a_view_is_called_for_its_cancer_if_its_twin_is_not(women):
 @pytest.fixture(scope="module")
 def measured(women, model):
     label = women.table["cancer"].to_numpy() == 1
-    cases = explained.detected(Knowing(model, women, 1.0 * label), women, threshold=0.5, count=4)
+    cases = explained_cases.detected(Knowing(model, women, 1.0 * label), women, threshold=0.5, count=4)
     options = {"methods": ["hirescam", "eigencam"], "layers": ["stage2", "stage4"], "steps": 4}
     return cases, explained.measure(model, cases, perturbed=3, **options)
 
@@ -219,4 +219,33 @@ def test_the_checks_of_a_table_are_those_of_the_room(measured, model):
     assert found.loc["labels", "part"] == "permuted labels"
     heads = table[(table["part"] == "head") & (table["order"] == "cascading")].set_index("method")["rank"]
     assert heads["eigencam"] == pytest.approx(1)  # it asks for no class
-    assert "labels" not in set(explained.trust(model, cases, count=2, **options)["order"])
+    assert "labels" not in set(explained.trust(model, cases, count=3, **options)["order"])
+
+
+def test_answers_join_the_scores_with_the_checks(measured):
+    cases, table = measured
+    scores = explained.table(table, cases.auc, n=50)
+    rows = [
+        {"method": method, "layer": "stage2", "order": order, "part": part, "rank": rank}
+        for method, head, last, blind in (("hirescam", 0.6, 0.2, 0.3), ("eigencam", 1.0, 0.1, 0.9))
+        for order, part, rank in (
+            ("cascading", "nothing", 1.0),
+            ("cascading", "head", head),
+            ("cascading", "stem", last),
+            ("cascading", "another image", 0.4),
+            ("independent", "head", 0.5),
+            ("labels", "permuted labels", blind),
+        )
+    ]
+    found = explained.answers(scores, pd.DataFrame(rows), layer="stage2", score="energy")
+    assert list(found.index) == ["hirescam", "eigencam", "centre prior", "edges"]
+    own = scores.query("layer == 'stage2' and score == 'energy' and lesion == 'all'").set_index("method")
+    np.testing.assert_array_equal(found["estimate"], own.loc[found.index, "estimate"])
+    over = own.loc["eigencam", ["over_edges", "over_edges_low", "over_edges_high"]]
+    assert found.loc["eigencam", "over edges"] == "{:+.2f} [{:+.2f}, {:+.2f}]".format(*over)
+    assert found.loc["edges", "over edges"] == "+0.00 [+0.00, +0.00]"
+    checks = found.loc[["hirescam", "eigencam"], ["head", "all", "labels", "fails"]]
+    assert checks.to_numpy().tolist() == [[0.6, 0.2, 0.3, "no"], [1.0, 0.1, 0.9, "yes"]]
+    assert found.loc["edges", ["head", "fails"]].isna().all()
+    with pytest.raises(ValueError, match="stage2, stage4"):
+        explained.answers(scores, pd.DataFrame(rows), layer="stage3", score="energy")

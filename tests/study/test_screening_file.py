@@ -35,7 +35,7 @@ def run(tmp_path, monkeypatch):
 
 
 def command(table, folder):
-    return main(["classifier", "--out", str(folder), "--results", str(table)])
+    return main(["screener", "--out", str(folder), "--results", str(table)])
 
 
 def test_a_classifier_comes_back_as_it_was_with_its_threshold(run, tmp_path, capsys):
@@ -70,11 +70,11 @@ def test_weights_that_do_not_belong_to_the_logits_are_refused(run, tmp_path, cap
 
 
 def test_an_encoder_is_no_classifier():
-    with pytest.raises(ValueError, match="is no classifier of python -m mammo_utils classifier"):
+    with pytest.raises(ValueError, match="is no classifier of python -m mammo_utils screener"):
         screening_file.trained(weights.pretrained("lesions", "mobilenetv2_050"))
 
 
 def test_where_none_comes_with_the_package_it_is_said_how_to_make_one(tmp_path, monkeypatch):
     monkeypatch.setattr(profile, "__file__", str(tmp_path / "package" / "profile.py"))
-    with pytest.raises(FileNotFoundError, match="mammo_utils classifier --out DIR"):
+    with pytest.raises(FileNotFoundError, match="mammo_utils screener --out DIR"):
         screening_file.trained()

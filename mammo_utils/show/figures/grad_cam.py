@@ -56,15 +56,23 @@ def overlay(axes: Axes, pixels: np.ndarray, heat: np.ndarray, title: str = "", *
 
 
 def case(
-    pixels: np.ndarray, lesion: np.ndarray, maps: dict[str, np.ndarray], *, common: bool = False
+    pixels: np.ndarray,
+    lesion: np.ndarray,
+    maps: dict[str, np.ndarray],
+    *,
+    common: bool = False,
+    columns: int = 4,
 ) -> Figure:
     """One image with its lesion, and maps of it, each with its bar in its own raw scale.
 
     ``pixels``: H×W in 0–1; ``lesion``: H×W bool, empty where there is none; ``maps`` {title: H×W}.  With
     ``common`` the highest value of all maps ends every bar.
     """
-    figure, axes = new(1, 1 + len(maps), size=(2.4 * (1 + len(maps)) + 0.4, 3.3))
-    first, *others = axes[0]
+    rows, columns = -(-(1 + len(maps)) // columns), min(columns, 1 + len(maps))
+    figure, axes = new(rows, columns, size=(2.4 * columns + 0.4, 3.3 * rows))
+    for ax in axes.flat:
+        ax.set_axis_off()
+    first, *others = axes.flat[: 1 + len(maps)]
     image(first, pixels, "image, lesion outlined" if lesion.any() else "image, no lesion")
     outline(first, lesion, SKY)
     top = max(float(heat.max()) for heat in maps.values()) if common else None

@@ -1,4 +1,4 @@
-"""``python -m mammo_utils classifier``: write the screening classifier that comes with the course."""
+"""``python -m mammo_utils screener``: write the screening classifier that comes with the course."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options of ``classifier`` to its parser."""
+    """Add the options of ``screener`` to its parser."""
     parser.add_argument(
         "--out", type=Path, required=True, metavar="DIR", help="folder, such as data/weights of a clone"
     )

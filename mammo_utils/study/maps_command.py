@@ -1,4 +1,4 @@
-"""``python -m mammo_utils explained``: score heat maps of the screening classifier on phantom women.
+"""``python -m mammo_utils maps``: score heat maps of the screening classifier on phantom women.
 
 Writes ``explained.csv`` (`explained.table`: a row a method, layer, score and kind of lesion) and
 ``explained_sanity.csv`` (`explained.trust`: a row a method, layer, order and part), which the figures draw.
@@ -20,13 +20,13 @@ CHECKED = 16  # of them for the sanity checks, in which every map is made fourte
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options of ``explained`` to its parser."""
+    """Add the options of ``maps`` to its parser."""
     parser.add_argument("--out", type=Path, metavar="DIR", help="folder (default: data/results here)")
     parser.add_argument(
         "--classifier",
         type=Path,
         metavar="FILE",
-        help="of python -m mammo_utils classifier (default: shipped)",
+        help="of python -m mammo_utils screener (default: shipped)",
     )
     parser.add_argument("--methods", nargs="+", metavar="NAME", help="of maps (default: all)")
     parser.add_argument(
@@ -37,14 +37,23 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def main(options: argparse.Namespace) -> int:
     """Write both tables; 1 if there is no classifier or an option is wrong."""
     from mammo_utils.explain.cam import METHODS
-    from mammo_utils.study import explained, grid, provenance, relabelled, screened, screening_file, stages
+    from mammo_utils.study import (
+        explained,
+        explained_cases,
+        grid,
+        provenance,
+        relabelled,
+        screened,
+        screening_file,
+        stages,
+    )
 
     started, commit = time.perf_counter(), provenance.commit()
     methods = options.methods or list(METHODS)
     try:
         model, threshold, made = screening_file.trained(options.classifier)
         women = screened.women("test", size=made["settings"]["size"])
-        cases = explained.detected(model, women, threshold=threshold, count=VIEWS, seed=SEED)
+        cases = explained_cases.detected(model, women, threshold=threshold, count=VIEWS, seed=SEED)
         print(
             f"{len(cases.table)} views of {cases.table['woman'].nunique()} women, AUC {cases.auc}", flush=True
         )
