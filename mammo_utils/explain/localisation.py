@@ -142,29 +142,43 @@ def summary(
     rows = []
     kinds = {"all": np.ones(len(table), bool), **kinds}
     for lesion, chosen in kinds.items():
-        for key, part in table[chosen].groupby(by, sort=False):
+        parts = dict(list(table[chosen].groupby(by, sort=False)))
+        limits = _limits(list(parts.values()), n)
+        for (key, part), found in zip(parts.items(), limits, strict=True):
             row = dict(zip(by, key, strict=True)) | {"lesion": lesion, "images": len(part)}
-            rows.append(row | {"women": part["woman"].nunique()} | _limits(part, n))
+            rows.append(row | {"women": part["woman"].nunique()} | found)
     return pd.DataFrame(rows)
 
 
-def _limits(part: pd.DataFrame, n: int) -> dict[str, float]:
-    def means(rows):
-        value, *rivals = rows.mean(0)
-        return [value, *(value - rival for rival in rivals)]
-
-    columns, women = part[["value", *RIVALS]].to_numpy(float), part["woman"].to_numpy()
-    if len(set(women)) > 1:
-        limits = intervals.bootstrap(means, columns, groups=women, n=n)
-    else:
-        nothing = np.full(columns.shape[1], np.nan)
-        limits = means(columns), nothing, nothing
-    (estimate, low, high), *over = zip(*limits, strict=True)
-    found = {"estimate": estimate, "low": low, "high": high}
-    found |= {name: part[name].mean() for name in ("chance", "ceiling")}
-    for rival, values in zip(RIVALS, over, strict=True):
-        found |= {f"over_{rival}{end}": x for end, x in zip(("", "_low", "_high"), values, strict=True)}
+def _limits(parts: list[pd.DataFrame], n: int) -> list[dict[str, float]]:
+    """The columns of `summary` from ``estimate`` on; parts of the same women share their resamples."""
+    together, found = {}, [{}] * len(parts)
+    for place, part in enumerate(parts):
+        together.setdefault(tuple(part["woman"]), []).append(place)
+    for women, places in together.items():
+        values = np.stack([parts[place][["value", *RIVALS]].to_numpy(float) for place in places], axis=1)
+        if len(set(women)) > 1:
+            limits = intervals.bootstrap(_means, values, groups=np.array(women), n=n)
+        else:
+            nothing = np.full(values.shape[1:], np.nan)
+            limits = _means(values), nothing, nothing
+        for place, columns in zip(places, np.stack(limits, axis=-1), strict=True):
+            found[place] = _named(columns, parts[place])
     return found
+
+
+def _means(values: np.ndarray) -> np.ndarray:
+    """(methods, 1 + rivals): the mean score and its mean differences from the rivals."""
+    means = values.mean(0)
+    return np.concatenate([means[:, :1], means[:, :1] - means[:, 1:]], axis=1)
+
+
+def _named(columns: np.ndarray, part: pd.DataFrame) -> dict[str, float]:
+    named = dict(zip(("estimate", "low", "high"), columns[0], strict=True))
+    named |= {name: part[name].mean() for name in ("chance", "ceiling")}
+    for rival, limits in zip(RIVALS, columns[1:], strict=True):
+        named |= {f"over_{rival}{end}": x for end, x in zip(("", "_low", "_high"), limits, strict=True)}
+    return named
 
 
 def _pair(maps, masks) -> tuple[np.ndarray, np.ndarray]:

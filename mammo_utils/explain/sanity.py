@@ -115,19 +115,20 @@ def between(
 def summary(table: pd.DataFrame, women, *, n: int = 1000) -> pd.DataFrame:
     """Mean likeness by part, in the order of the table, with 95 % intervals that resample ``women``.
 
-    ``table`` of `randomisation`, ``women``: the key of each image.  Columns: ``part``, and ``ssim`` and
-    ``rank`` with ``_low`` and ``_high``.
+    ``table`` of `randomisation`, every part of the same images; ``women``: the key of each image.  Columns:
+    ``part``, and ``ssim`` and ``rank`` with ``_low`` and ``_high``.
     """
-    women, rows = np.asarray(women), []
-    for part, own in table.groupby("part", sort=False):
-        values = own[["ssim", "rank"]].to_numpy()
-        groups = women[own["image"]]
-        means = bootstrap(lambda x: x.mean(0), values, groups=groups, n=n)
-        row = {"part": part}
-        for column, *limits in zip(("ssim", "rank"), *means, strict=True):
-            row |= dict(zip((column, f"{column}_low", f"{column}_high"), limits, strict=True))
-        rows.append(row)
-    return pd.DataFrame(rows)
+    women, parts = np.asarray(women), dict(list(table.groupby("part", sort=False)))
+    images = next(iter(parts.values()))["image"]
+    values = np.stack(
+        [own.set_index("image").loc[images, ["ssim", "rank"]] for own in parts.values()], axis=1
+    )
+    limits = bootstrap(lambda x: x.mean(0), values, groups=women[images], n=n)
+    found = {"part": list(parts)}
+    for place, column in enumerate(("ssim", "rank")):
+        for end, limit in zip(("", "_low", "_high"), limits, strict=True):
+            found[f"{column}{end}"] = limit[:, place]
+    return pd.DataFrame(found)
 
 
 def fails(table: pd.DataFrame) -> bool:

@@ -13,10 +13,10 @@ import time
 from pathlib import Path
 
 SEED = 0
-VIEWS = 200  # with a detected cancer, on which maps are scored
-PERTURBED = 60  # of them for insertion and deletion, in steps of 1/16
-STEPS = 16
-CHECKED = 16  # of them for the sanity checks, in which every map is made fourteen times
+VIEWS = 100  # with a detected cancer, on which maps are scored
+PERTURBED = 30  # of them for insertion and deletion, in steps of 1/12
+STEPS = 12
+CHECKED = 10  # of them for the sanity checks, in which every map is made sixteen times
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -48,33 +48,33 @@ def main(options: argparse.Namespace) -> int:
         stages,
     )
 
-    started, commit = time.perf_counter(), provenance.commit()
-    methods = options.methods or list(METHODS)
+    commit, methods = provenance.commit(), options.methods or list(METHODS)
+    folder = options.out or grid.table_of(stages.STUDY).parent
+    folder.mkdir(parents=True, exist_ok=True)
+
+    def write(name: str, table, started: float) -> None:
+        about = provenance.measured(time.perf_counter() - started, commit=commit, precision="32-true")
+        stamped = table.assign(**about)
+        stamped.insert(4, "seed", SEED)
+        stamped.to_csv(folder / f"{name}.csv", index=False, float_format="%.4g")
+        print(f"{folder / name}.csv: {len(table)} rows in {about['seconds']:.0f} s", flush=True)
+
+    started = time.perf_counter()
     try:
         model, threshold, made = screening_file.trained(options.classifier)
         women = screened.women("test", size=made["settings"]["size"])
         cases = explained_cases.detected(model, women, threshold=threshold, count=VIEWS, seed=SEED)
-        print(
-            f"{len(cases.table)} views of {cases.table['woman'].nunique()} women, AUC {cases.auc}", flush=True
-        )
+        said = ", ".join(f"{kind} {area:.3f}" for kind, area in cases.auc.items())
+        print(f"{len(cases.table)} views of {cases.table['woman'].nunique()} women; AUC: {said}", flush=True)
         own = {"methods": methods, "layers": options.layers, "seed": SEED}
         measured = explained.measure(model, cases, steps=STEPS, perturbed=PERTURBED, **own)
-        scores = explained.table(measured, cases.auc)
-        print(f"scores after {time.perf_counter() - started:.0f} s", flush=True)
+        write("explained", explained.table(measured, cases.auc), started)
+        started = time.perf_counter()
         blind = relabelled.learn(made["settings"], seed=SEED)
         print(f"permuted labels fitted to an AUC of {blind.fitted:.2f}", flush=True)
         checks = explained.trust(model, cases, blind=blind.model, count=CHECKED, **own)
+        write("explained_sanity", checks.assign(fitted=blind.fitted), started)
     except (FileNotFoundError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    folder = options.out or grid.table_of(stages.STUDY).parent
-    folder.mkdir(parents=True, exist_ok=True)
-    about = provenance.measured(time.perf_counter() - started, commit=commit, precision="32-true")
-    checks = checks.assign(fitted=blind.fitted)
-    for name, table, keys in (("explained", scores, 4), ("explained_sanity", checks, 4)):
-        stamped = table.assign(**about)
-        stamped.insert(keys, "seed", SEED)
-        path = folder / f"{name}.csv"
-        stamped.to_csv(path, index=False, float_format="%.4g")
-        print(f"{path}: {len(table)} rows")
     return 0

@@ -6,9 +6,12 @@ import pytest
 import torch
 
 from mammo_utils import profile
+from mammo_utils.explain import twins
 from mammo_utils.models import weights
 from mammo_utils.models.segmentation import build
-from mammo_utils.study import encoders, grid, outlined, transfer
+from mammo_utils.study import encoders, grid, outlined, screening_file, stages, transfer
+from mammo_utils.synth import exams
+from mammo_utils.synth.breast import VERSION, lesions
 
 
 def files():
@@ -35,7 +38,36 @@ def test_the_card_says_what_the_files_say():
         ]
     assert said == expected
     there = {file.name for file in profile.shipped("weights").iterdir()} - {"README.md"}
-    assert there == set(expected)
+    assert there == {*expected, screening_file.NAME}
+
+
+def test_the_shipped_classifier_is_what_its_card_says():
+    card = profile.shipped("weights/README.md").read_text(encoding="utf-8").partition("## A whole")[2]
+    found = screening_file.trained()
+    scores = {name: f"{value:.3f}" for name, value in found.made["scores"].items()}
+    said = dict(re.findall(r"^\| (\w.+?) \| ([-\d].*?) \|$", card, re.MULTILINE))
+    assert said == {
+        "area under the ROC curve, by breast": scores["roc_auc"],
+        "by view": scores["roc_auc_image"],
+        "by breast, another vendor and site": scores["roc_auc_external"],
+        "area under the precision–recall curve, 2 % of breasts with cancer": scores["pr_auc_2"],
+        "sensitivity and specificity by breast, threshold for 90 % specificity": (
+            f"{scores['sensitivity_cut']} and {scores['specificity_cut']}"
+        ),
+        "a view is called from a logit of": f"{found.threshold:.3f}",
+    }
+    assert found.made["settings"] == stages.at_rate(stages.SHOWN[0])
+    assert found.made["phantom"] == VERSION
+    assert "dirty" not in found.made["commit"]
+    assert profile.shipped(f"weights/{screening_file.NAME}").stat().st_size < 3e6
+
+
+def test_the_shipped_classifier_tells_cancers_from_their_healthy_twins():
+    """It has learnt something: with her cancer a woman's logits are higher than without."""
+    model = screening_file.trained().model
+    women = (patient for patient in exams.cohort("test") if "calcif" not in lesions.cancer_shape(patient))
+    effects = [twins.effect(model, twins.pairs(next(women), size=128)).max() for _ in range(6)]
+    assert sum(effect > 0 for effect in effects) >= 5
 
 
 @pytest.mark.parametrize("method", weights.METHODS)
