@@ -52,8 +52,9 @@ def examples(views: pd.DataFrame, *, count: int, seed: int = 0) -> pd.DataFrame:
     Of cancers and benign findings those views are taken that show them.
     """
     shown = views[(views["kind"] == KINDS[2]) | (views["mm"] > 0)].sample(frac=1, random_state=seed)
-    rarity = shown.groupby(["kind", "called"])["row"].transform("size")
-    shown = shown.iloc[np.argsort(rarity, kind="stable")]  # so that a woman stands for what is rarer
+    # Sorted so that a woman stands for the rarer of what her views are.
+    shown = shown.assign(many=shown.groupby(["kind", "called"])["row"].transform("size"))
+    shown = shown.sort_values("many", kind="stable").drop(columns="many")
     drawn = shown.drop_duplicates("woman").groupby(["kind", "called"]).head(count)
     order = drawn["kind"].map(KINDS.index) + 0.5 * ~drawn["called"]
     return drawn.iloc[np.argsort(order, kind="stable")].reset_index(drop=True)

@@ -2,7 +2,7 @@
 
 Writes ``explained.csv`` (`explained.table`: a row a method, layer, score and kind of lesion) and
 ``explained_sanity.csv`` (`explained.trust`: a row a method, layer, order and part), which the figures draw.
-Every row depends on the seed alone: with ``--methods`` and ``--layers`` some of them are made once more.
+Every row depends on the seed alone: ``--tables``, ``--methods`` and ``--layers`` make some of them once more.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import sys
 import time
 from pathlib import Path
 
+TABLES = ("explained", "explained_sanity")
 SEED = 0
 VIEWS = 100  # with a detected cancer, on which maps are scored
 PERTURBED = 30  # of them for insertion and deletion, in steps of 1/12
@@ -28,6 +29,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="of python -m mammo_utils screener (default: shipped)",
     )
+    parser.add_argument("--tables", nargs="+", choices=TABLES, default=TABLES, help="(default: both)")
     parser.add_argument("--methods", nargs="+", metavar="NAME", help="of maps (default: all)")
     parser.add_argument(
         "--layers", nargs="+", metavar="NAME", help="(default: all encoder parts but the stem)"
@@ -67,13 +69,15 @@ def main(options: argparse.Namespace) -> int:
         said = ", ".join(f"{kind} {area:.3f}" for kind, area in cases.auc.items())
         print(f"{len(cases.table)} views of {cases.table['woman'].nunique()} women; AUC: {said}", flush=True)
         own = {"methods": methods, "layers": options.layers, "seed": SEED}
-        measured = explained.measure(model, cases, steps=STEPS, perturbed=PERTURBED, **own)
-        write("explained", explained.table(measured, cases.auc), started)
-        started = time.perf_counter()
-        blind = relabelled.learn(made["settings"], seed=SEED)
-        print(f"permuted labels fitted to an AUC of {blind.fitted:.2f}", flush=True)
-        checks = explained.trust(model, cases, blind=blind.model, count=CHECKED, **own)
-        write("explained_sanity", checks.assign(fitted=blind.fitted), started)
+        if "explained" in options.tables:
+            measured = explained.measure(model, cases, steps=STEPS, perturbed=PERTURBED, **own)
+            write("explained", explained.table(measured, cases.auc), started)
+        if "explained_sanity" in options.tables:
+            started = time.perf_counter()
+            blind = relabelled.learn(made["settings"], seed=SEED)
+            print(f"permuted labels fitted to an AUC of {blind.fitted:.2f}", flush=True)
+            checks = explained.trust(model, cases, blind=blind.model, count=CHECKED, **own)
+            write("explained_sanity", checks.assign(fitted=blind.fitted), started)
     except (FileNotFoundError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

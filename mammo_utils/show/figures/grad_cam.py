@@ -69,7 +69,7 @@ def case(
     ``common`` the highest value of all maps ends every bar.
     """
     rows, columns = -(-(1 + len(maps)) // columns), min(columns, 1 + len(maps))
-    figure, axes = new(rows, columns, size=(2.4 * columns + 0.4, 3.3 * rows))
+    figure, axes = new(rows, columns, size=(2.4 * columns + 0.4, 2.75 * rows + 0.1))
     for ax in axes.flat:
         ax.set_axis_off()
     first, *others = axes.flat[: 1 + len(maps)]

@@ -59,13 +59,18 @@ def cells(pixels: np.ndarray, lesion: np.ndarray, shares: np.ndarray, grid: Grid
         box = (wide - grid.stride[1] / 2, high - grid.stride[0] / 2), grid.stride[1], grid.stride[0]
         colour = colormaps[SIGNED](0.5 + 0.5 * value / top)
         middle.add_patch(Rectangle(*box, facecolor=colour, edgecolor="white", lw=0.6, alpha=0.75))
-        middle.text(wide, high, f"{value:+.2f}", ha="center", va="center", fontsize=7.5, clip_on=True)
+        middle.text(wide, high, f"{value:+.2f}", ha="center", va="center", fontsize=7.5)
     heat = grid.enlarge(np.maximum(shares, 0), pixels.shape)
     drawn = overlay(right, pixels, heat, "its positive part, spread: the map")
     figure.colorbar(drawn, ax=right, shrink=0.7, pad=0.02).ax.tick_params(labelsize=7)
     for ax in axes[0]:
         outline(ax, lesion, SKY)
-        ax.set(xlim=(-0.5, pixels.shape[1] - 0.5), ylim=(pixels.shape[0] - 0.5, -0.5))
+    # Cells at the border see beyond the image: the middle panel shows them whole.
+    ends = [
+        (min(-0.5, f - s / 2), max(side - 0.5, f + s * (n - 0.5)))
+        for f, s, n, side in zip(grid.first, grid.stride, grid.shape, pixels.shape, strict=True)
+    ]
+    middle.set(xlim=ends[1], ylim=ends[0][::-1])
     return figure
 
 
@@ -141,6 +146,6 @@ def shapes(effects: pd.DataFrame) -> Figure:
         ax.plot(at, own, color="#BBBBBB", lw=0.9, marker="o", ms=3)
     ax.plot(at, effects.mean(), color=ORANGE, lw=2.2, marker="o", label="mean of the women")
     ax.axhline(0, color=INK, lw=0.8, ls="dotted")
-    ax.set(xticks=list(at), xticklabels=list(effects), ylabel="logit with less without the lesion")
-    ax.legend(frameon=False)
+    ax.set(xticks=list(at), xticklabels=list(effects), ylabel="what the lesion adds to the logit")
+    figure.legend(*ax.get_legend_handles_labels(), loc="outside upper right", frameon=False)
     return figure
