@@ -41,6 +41,12 @@ SHOWN = {
     },
     "05_fine_tuning": {label: ("fine-tuning", place) for place, label in enumerate(TUNED)}
     | {"all together": ("fine-tuning", None)},
+    "07_screening": {
+        f"{name}, {metric}": (name, place)
+        for name in ("warm-up", "unfreezing")
+        for place, metric in enumerate(("roc_auc", "pr_auc"))
+    }
+    | {f"{name} ranks breasts better": (name, None) for name in ("warm-up", "unfreezing")},
     "06_losses": {"density MAE (points)": ("hybrid loss", 0), "Dice": ("hybrid overlap", 0)},
 }
 

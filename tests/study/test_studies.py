@@ -4,7 +4,16 @@ import pandas as pd
 import pytest
 
 from mammo_utils import profile
-from mammo_utils.study import architectures, grid, histology_studies, losses, stages, strategies, transfer
+from mammo_utils.study import (
+    architectures,
+    grid,
+    histology_studies,
+    losses,
+    screening,
+    stages,
+    strategies,
+    transfer,
+)
 from mammo_utils.training.pretraining import RECIPES
 
 # Tables that do not come yet; a test fails as soon as one does, so that it leaves this set and is tested.
@@ -12,7 +21,7 @@ AWAITED = {"histology_tuning", "histology"}
 TABLES = sorted({grid.find(name).result or name for name in grid.STUDIES} - AWAITED)
 # Rows that are not repeated: they need films, ImageNet weights, minutes of pretraining or a thousand women.
 NOT_ALONE = {"sources_film", "strategies_tuning", "strategies_abroad", "strategies_film", "encoders_likeness"}
-NOT_ALONE |= {"screening_tuning"}
+NOT_ALONE |= {"screening_tuning", "screening"}
 
 
 def table(name):
@@ -113,6 +122,17 @@ def test_tables_that_are_awaited_have_not_come():
     assert not there, f"take {', '.join(sorted(there))} out of AWAITED"
 
 
+def test_equal_seconds_are_counted_by_the_pace_that_was_measured():
+    runs = table("screening")
+    own = runs[runs["weights"].eq("lesions") & runs["imbalance"].eq("pos_weight")]
+    own = own[own["budget"].eq(screening.BUDGET)]
+    speeds = own.pivot(index=["stages", "seed"], columns="unfreezing", values="images_per_second").dropna()
+    pace = (speeds["progressive"] / speeds["all"]).groupby(level="stages").median()
+    assert pace.round(2).to_dict() == stages.PACE
+    budgets = {one["stages"]: one["budget"] for one in stages.SECONDS.settings}
+    assert budgets == {name: round(screening.BUDGET * times) for name, times in stages.PACE.items()}
+
+
 @pytest.mark.parametrize("name", TABLES)
 def test_a_table_is_of_this_phantom_and_of_committed_code(name):
     rows = table(name)
@@ -121,7 +141,8 @@ def test_a_table_is_of_this_phantom_and_of_committed_code(name):
 
 
 def test_both_arms_of_a_decisive_contrast_have_the_same_ten_seeds():
-    studies = [room.DECISIVE for room in (losses, architectures, transfer, strategies, histology_studies)]
+    rooms = (losses, architectures, transfer, strategies, stages, histology_studies)
+    studies = [room.DECISIVE for room in rooms]
     for study in [one for one in studies if one.result not in AWAITED]:
         rows = table(study.result)
         for settings in study.settings:

@@ -223,7 +223,8 @@ def _percent(ax: Axes) -> None:
 
 
 def sizes(views: dict[int, tuple]) -> Figure:
-    """One lesion at several image heights: the view, where it lies, and what it adds to the healthy twin.
+    """One lesion at several image heights: the view, where it lies, and what it adds to the healthy twin (the
+    difference is stretched to the full scale).
 
     ``views`` {height in pixels: (view with the lesion, the same without)}, as `synth.breast.exam` makes them.
     """
@@ -237,9 +238,13 @@ def sizes(views: dict[int, tuple]) -> Figure:
         down, right = box[0].stop, box[1].stop
         frame = Path([(left, top), (left, down), (right, down), (right, top), (left, top)])
         axes[0, column].add_patch(PathPatch(frame, facecolor="none", edgecolor=ORANGE, lw=1.5))
-        pair = np.hstack([part.image[box] for part in (sick, healthy)])
-        image(axes[1, column], pair, "with lesion | without", span=(pair.min(), pair.max()))
-        axes[1, column].axvline(pair.shape[1] / 2 - 0.5, color="white", lw=1.5)
+        pair = [part.image[box] for part in (sick, healthy)]
+        low, high = np.min(pair), np.max(pair)
+        added = pair[0] - pair[1]
+        parts = [*pair, low + (high - low) * added / added.max()]
+        image(axes[1, column], np.hstack(parts), "with | without | difference", span=(low, high))
+        for border in (1, 2):
+            axes[1, column].axvline(border * added.shape[1] - 0.5, color="white", lw=1.5)
     return figure
 
 
