@@ -95,16 +95,13 @@ def _screening(folder: Path) -> int:
 
 
 def _histology(folder: Path) -> int:
-    arms = [histology_studies.at_rate(**one) for one in histology_studies.SUBTYPES]
-    if not _there([histology_scores.kept(one) for one in arms]):
+    one = histology_studies.at_rate(histology_studies.SUBTYPES)
+    if not _there([histology_scores.kept(one)]):
         return 1
     folder.mkdir(parents=True, exist_ok=True)
-    tables = []
-    for one in arms:
-        shares = histology_scores.confusion(pd.read_csv(histology_scores.kept(one)))
-        long = shares.rename_axis("kind").reset_index().melt("kind", var_name="called", value_name="share")
-        tables.append(long.assign(source=one["source"], tissue=one["tissue"]))
-    made = pd.concat(tables).assign(commit=provenance.commit())
+    shares = histology_scores.confusion(pd.read_csv(histology_scores.kept(one)))
+    long = shares.rename_axis("kind").reset_index().melt("kind", var_name="called", value_name="share")
+    made = long.assign(source=one["source"], tissue=one["tissue"], commit=provenance.commit())
     made.to_csv(folder / "histology_subtypes.csv", index=False, float_format="%.5g")
     return 0
 

@@ -100,6 +100,7 @@ COLOURS = [{"regime": "confounded", "stains": stains} for stains in ("none", "no
 COLOURS += [{"regime": regime, "stains": "augment"} for regime in REGIMES] + [{"stains": "both"}]
 POWERS = [{"magnification": magnification, "tested": "all"} for magnification in MAGNIFICATIONS]
 DEPTHS = [{"source": source, "depth": 2} for source in ("patterns", "organs")]
-OTHERS = [{"turns": False}, {"task": "subtypes"}, {"model": "mobilenetv2_050", "source": "none"}]
-EXPLORED = [*SOURCES, LONGER, *GATES, *COLOURS, *POWERS, *DEPTHS, *OTHERS]
+SUBTYPES = {"task": "subtypes"}  # what its tiles were called comes with the package
+OTHERS = [{"turns": False}, {"model": "mobilenetv2_050", "source": "none"}]
+EXPLORED = [*SOURCES, LONGER, *GATES, *COLOURS, *POWERS, *DEPTHS, SUBTYPES, *OTHERS]
 STUDY = Study("histology", RUN, [at_rate(one) for one in EXPLORED], seeds=range(3), tolerance=TOLERANCE)
