@@ -12,8 +12,8 @@ stains, colour irrelevant to the label.  ``histology_decisive`` holds what is de
 * fewer epochs to a level: tiles until `histology.LEVEL`, both levels against none (downwards); the estimand
   is the difference of ``log_tiles``, a ratio of tiles, which are looked at every `histology.PORTION` of them.
 
-These are seven t-intervals over the ten seeds, nested in `histology.SOURCE_SEEDS` pretrainings (run s starts
-from number s modulo these), each at 1 - 0.05/7 (Bonferroni), on ROC-AUC by tile where nothing else is said.
+These are seven t-intervals over the ten seeds, each of which has its own pretrainings, at 1 - 0.05/7
+(Bonferroni), on ROC-AUC by tile where nothing else is said.
 
 ``histology`` has what is explored, in three seeds, in the same table: the second level alone, fractals in
 the place of the first, no transfer at as many tiles in all, gates as published and in every layer, no turning
@@ -33,7 +33,8 @@ that are not turned take the rate of the same arm without the change.
 from __future__ import annotations
 
 from mammo_utils.study.grid import Study
-from mammo_utils.study.histology import BUDGET, RUN, SOURCE_BUDGET, TOLERANCE, arm
+from mammo_utils.study.histology import BUDGET, RUN, TOLERANCE, arm
+from mammo_utils.study.histology_levels import SOURCE_BUDGET
 from mammo_utils.synth.histology import MAGNIFICATIONS, REGIMES
 
 BOTH, PLAIN = "patterns+organs", {"model": "densenet_small"}

@@ -1,4 +1,4 @@
-"""The phantom tiles of the histology study: patients by cohort, and the tiles of source domains."""
+"""The phantom tiles of the histology study: patients by cohort, source domains, and batches of them."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from joblib import Parallel, delayed
 from mammo_utils import profile
 from mammo_utils.data import catalogs
 from mammo_utils.data.lock import locked
+from mammo_utils.data.tile_batches import TileBatches
 from mammo_utils.data.tiles import Tiles
 from mammo_utils.synth import fractals, histology
 from mammo_utils.synth.histology import sources
@@ -25,6 +26,8 @@ PATIENTS, HELD = 80, 2
 # Of each class of a source domain: a fifth of those of LC25000, with 20 copies each as there.
 ORIGINALS = 50
 DOMAINS = ("patterns", "fractals", "organs")
+PORTION, BATCH = 160, 32  # tiles between two looks at the validation patients, and of a step
+STRENGTH = 0.25  # of varied stains
 CLASSES = list(histology.SUBTYPES)
 
 
@@ -96,6 +99,24 @@ def others(tiles: Tiles, rows: np.ndarray) -> np.ndarray:
     """Rows of the patients who have no tile among ``rows``."""
     known = tiles.table["group"].iloc[rows].unique()
     return np.flatnonzero(~tiles.table["group"].isin(known).to_numpy())
+
+
+def feed(tiles: Tiles, task: str, stains: str, seed: int, *, turns: bool = True) -> TileBatches:
+    """Shuffled batches of a portion of the tiles for training, stained anew if ``stains`` says so.
+
+    ``turns``: they are turned and mirrored.
+    """
+    return TileBatches(
+        tiles,
+        target="kind" if task == "subtypes" else "cancer",
+        batch_size=BATCH,
+        shuffle=True,
+        turns=turns,
+        stains=STRENGTH if stains in ("augment", "both") else 0.0,
+        seed=seed,
+        limit=max(1, PORTION // BATCH),
+        device=profile.device(),
+    )
 
 
 def _kept(name: str, one: Callable, numbers, workers: int) -> Tiles:

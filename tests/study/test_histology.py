@@ -7,8 +7,9 @@ import torch
 from safetensors.torch import load_file
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, roc_auc_score
 
+from mammo_utils.models import weights as files
 from mammo_utils.models.classification import build
-from mammo_utils.study import grid, histology, histology_scores, histology_studies
+from mammo_utils.study import grid, histology, histology_levels, histology_scores, histology_studies
 from mammo_utils.study import tiles as phantom
 from mammo_utils.training.classes import Classes
 
@@ -27,8 +28,8 @@ def few(tmp_path_factory):
         patch.setattr(phantom, "PATIENTS", 8)
         patch.setattr(phantom, "HELD", 1)
         patch.setattr(phantom, "ORIGINALS", 2)
-        patch.setattr(histology, "SOURCE_BUDGET", 128)
-        patch.setattr(histology, "PORTION", 32)
+        patch.setattr(histology_levels, "SOURCE_BUDGET", 128)
+        patch.setattr(phantom, "PORTION", 32)
         yield
 
 
@@ -85,7 +86,7 @@ def test_the_first_run_keeps_what_it_says_of_test_tiles_and_the_network_that_say
     tiles = pd.read_csv(path)
     assert len(tiles) == 14 * 2
     assert histology_scores.scored(tiles)["roc_auc"] == pytest.approx(found["roc_auc"])
-    model = histology.network(settings, classes=8)
+    model = histology_levels.network(settings, classes=8)
     model.load_state_dict(load_file(path.with_suffix(".safetensors")))
     histology.classify(settings | {"lr": 1e-4}, 1)
     assert len(list(path.parent.glob("*.csv"))) == 1
@@ -97,9 +98,9 @@ def test_levels_follow_each_other_and_share_the_budget(few, monkeypatch):
     def fit(model, batches, task, *, epochs, **options):
         learnt.append((model, batches, epochs))
 
-    monkeypatch.setattr(histology, "fit", fit)
+    monkeypatch.setattr(histology_levels, "fit", fit)
     settings = histology.arm(source="patterns+organs") | TINY | {"size": 48}
-    path = histology.weights(settings, 4)
+    path = histology_levels.weights(settings, 4)
     (first, batches, once), (second, later, twice) = learnt
     assert once == twice == 128 // 2 // 32
     assert [batches.stains, later.stains] == [0, 0]  # a source keeps the colours it has
@@ -110,16 +111,19 @@ def test_levels_follow_each_other_and_share_the_budget(few, monkeypatch):
     # The second level went on from the first, which was not trained here.
     for name, tensor in first.encoder.state_dict().items():
         assert torch.equal(kept[name], tensor)
-    assert histology.weights(settings, 1) == path  # number 4 modulo 3 pretrainings
+    assert histology_levels.weights(settings, 4) == path
     assert len(learnt) == 2
     monkeypatch.setattr(phantom, "ORIGINALS", 3)  # from other tiles: another encoder
-    assert histology.weights(settings, 1) != path
+    assert histology_levels.weights(settings, 4) != path
     assert len(learnt) == 4
     # Gates that sit elsewhere come with the second level; the first is the same plain network.
-    elsewhere = histology.weights(histology.arm(position="layer") | TINY | {"size": 48}, 1)
-    assert elsewhere != histology.weights(settings, 1)
+    elsewhere = histology_levels.weights(histology.arm(position="layer") | TINY | {"size": 48}, 4)
+    assert elsewhere != histology_levels.weights(settings, 4)
     assert len(learnt) == 5
     assert len(learnt[-1][0].encoder.gates) == 3 + 4 + 4 + 3
+    # Another run has levels of its own.
+    assert histology_levels.weights(settings, 5) != histology_levels.weights(settings, 4)
+    assert len(learnt) == 7
 
 
 @pytest.mark.parametrize("depth", [0, 2, 5])
@@ -127,11 +131,11 @@ def test_depth_says_how_many_parts_come_from_the_source(few, tmp_path, depth):
     torch.manual_seed(9)
     source = build("densenet_small", size=(32, 32), channels=3)
     path = tmp_path / "a.safetensors"
-    histology.files.save(source.encoder, path, {})
+    files.save(source.encoder, path, {})
     settings = histology.arm(depth=depth) | TINY
-    model = histology.started(settings, path, 0)
+    model = histology_levels.started(settings, path, 0)
     torch.manual_seed(0)
-    fresh = histology.network(settings, classes=2)
+    fresh = histology_levels.network(settings, classes=2)
     own, taught, new = (dict(one.encoder.named_parameters()) for one in (model, source, fresh))
     kernels = [name for name, weight in taught.items() if weight.ndim == 4]  # those of norms begin as ones
     assert not any(torch.equal(taught[name], new[name]) for name in kernels)
@@ -146,12 +150,12 @@ def test_depth_says_how_many_parts_come_from_the_source(few, tmp_path, depth):
 
 def test_arms_of_a_seed_begin_with_the_same_head(tmp_path):
     path = tmp_path / "a.safetensors"
-    histology.files.save(build("densenet_small", size=(32, 32), channels=3).encoder, path, {})
+    files.save(build("densenet_small", size=(32, 32), channels=3).encoder, path, {})
     arms = [(histology.arm(), path), (histology.arm(source="none", model="densenet_small"), "none")]
     arms += [(histology.arm(source="none", position="layer", gates="sigmoid"), "none")]
-    heads = [histology.started(settings | TINY, start, 4).head.weight for settings, start in arms]
+    heads = [histology_levels.started(settings | TINY, start, 4).head.weight for settings, start in arms]
     assert all(torch.equal(head, heads[0]) for head in heads)
-    assert not torch.equal(heads[0], histology.started(arms[0][0] | TINY, path, 5).head.weight)
+    assert not torch.equal(heads[0], histology_levels.started(arms[0][0] | TINY, path, 5).head.weight)
 
 
 def test_a_run_looks_after_every_portion_of_its_tiles(monkeypatch):
@@ -166,11 +170,13 @@ def test_a_run_looks_after_every_portion_of_its_tiles(monkeypatch):
     def task():
         return lambda model, batch: fed.extend(batch.row.tolist()) or model(batch.image).sum() * 0
 
-    monkeypatch.setattr(histology, "PORTION", 160)
+    monkeypatch.setattr(phantom, "PORTION", 160)
     monkeypatch.setattr(histology, "predicted", watched)
     monkeypatch.setattr(histology.classes, "task", task)
     settings = histology.arm(source="none", model="test_resnet") | {"size": 32}
-    curve, _ = histology.learn(histology.started(settings, "none", 0), tiles, settings, seed=0, watch=tiles)
+    curve, _ = histology.learn(
+        histology_levels.started(settings, "none", 0), tiles, settings, seed=0, watch=tiles
+    )
     assert list(curve) == list(range(160, 4001, 160))
     assert len(fed) == 4000
     assert len(set(fed[:160])) == 160
@@ -182,7 +188,7 @@ def test_turns_are_an_arm():
     images = np.random.default_rng(0).integers(0, 256, (16, 32, 32, 3), np.uint8)
     tiles = phantom.Tiles(images, pd.DataFrame(known))
     for turns in (True, False):
-        (batch,) = histology.feed(tiles, "binary", "none", 0, turns=turns)
+        (batch,) = phantom.feed(tiles, "binary", "none", 0, turns=turns)
         own = torch.from_numpy(images).permute(0, 3, 1, 2)[batch.row] / 255
         assert torch.equal(batch.image, own) is not turns
 

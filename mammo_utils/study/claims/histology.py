@@ -11,7 +11,6 @@ import math
 from mammo_utils.study.claims import exhibits
 from mammo_utils.study.claims.registry import Arithmetic, Claim, Question, minus
 from mammo_utils.study.claims.rule import DELTA
-from mammo_utils.study.histology import SOURCE_SEEDS
 from mammo_utils.study.histology_studies import PLAIN, at_rate
 
 WORK = "histology"
@@ -25,7 +24,7 @@ def question(asks: str, second: dict, first: dict, direction: str = "up", **more
     column = more.pop("column", "roc_auc")
     delta = more.pop("delta", DELTA["roc_auc"])
     terms = minus(at_rate(second), at_rate(first), column)
-    return Question(asks, "histology", terms, direction, delta, nests=SOURCE_SEEDS, **more)
+    return Question(asks, "histology", terms, direction, delta, **more)
 
 
 def deeper() -> Question:
@@ -36,7 +35,7 @@ def deeper() -> Question:
         *minus(at_rate(far | {"depth": SHALLOW}), at_rate(near | {"depth": SHALLOW}), "roc_auc"),
     ]
     asks = "ROC-AUC: gain of the deep layers, near minus distant source"
-    more = {"direction": "up", "delta": DELTA["roc_auc"], "kind": "explored", "nests": SOURCE_SEEDS}
+    more = {"direction": "up", "delta": DELTA["roc_auc"], "kind": "explored"}
     return Question(asks, "histology", tuple(ends), **more)
 
 
