@@ -39,7 +39,7 @@ def called(model: nn.Module, images: ImageCache, *, threshold: float) -> pd.Data
     views = screening_scores.predicted(model, images)
     area = images.masks["lesion"].sum((1, 2))
     kind = np.where(views["label"] == 1, KINDS[0], np.where(area > 0, KINDS[1], KINDS[2]))
-    shapes = [cancer_shape(_number(name)) for name in images.table["patient_id"]]
+    shapes = [cancer_shape(number(name)) for name in images.table["patient_id"]]
     mm = 2 * np.sqrt(area / np.pi) * images.geometry["spacing_mm"].to_numpy()
     found = pd.DataFrame({"row": range(len(views)), "woman": pd.factorize(images.table["group"])[0]})
     found = found.assign(kind=kind, shape=shapes, mm=mm, logit=views["logit"].to_numpy())
@@ -102,7 +102,8 @@ def kinds(shapes: np.ndarray, mm: np.ndarray) -> dict[str, np.ndarray]:
     return found | {f"up to {SMALL:g} mm": mm <= SMALL, f"over {SMALL:g} mm": mm > SMALL}
 
 
-def _number(patient_id: str) -> int:
+def number(patient_id: str) -> int:
+    """Number of the phantom woman who is called so in a table."""
     return int(patient_id.removeprefix("P"))
 
 
@@ -114,7 +115,7 @@ def _single(table: pd.DataFrame, size: int, count: int) -> dict[int, twins.Pair]
         if len(found) == count:
             break
         if name not in rendered:
-            pairs = twins.pairs(_number(name), size=size)
+            pairs = twins.pairs(number(name), size=size)
             rendered[name] = {(pair.laterality, pair.view): pair for pair in pairs}
         pair = rendered[name][tuple(view)]
         if len(pair.lesions) == 1:

@@ -1,7 +1,8 @@
 """``python -m mammo_utils maps``: score heat maps of the screening classifier on phantom women.
 
 Writes ``explained.csv`` (`explained.table`: a row a method, layer, score and kind of lesion) and
-``explained_sanity.csv`` (`explained.trust`: a row a method, layer, order and part), which the figures draw.
+``explained_sanity.csv`` (`explained.trust`: a row a method, layer, order and part), which the figures draw,
+and ``explained_readings.csv`` (`explained_readings.table`: a row a reading), by which claims are judged.
 Every row depends on the seed alone: ``--tables``, ``--methods`` and ``--layers`` make some of them once more.
 """
 
@@ -12,11 +13,13 @@ import sys
 import time
 from pathlib import Path
 
-TABLES = ("explained", "explained_sanity")
+# Tables, and the last column of each that says what a row is of.
+TABLES = {"explained": "lesion", "explained_sanity": "part", "explained_readings": "reading"}
 SEED = 0
 VIEWS = 100  # with a detected cancer, on which maps are scored
 PERTURBED = 30  # of them for insertion and deletion, in steps of 1/12
 STEPS = 12
+READ = 100  # women with a mass, whose outline is changed
 CHECKED = 10  # of them for the sanity checks, in which every map is made sixteen times
 
 
@@ -29,7 +32,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="of python -m mammo_utils screener (default: shipped)",
     )
-    parser.add_argument("--tables", nargs="+", choices=TABLES, default=TABLES, help="(default: both)")
+    parser.add_argument(
+        "--tables", nargs="+", choices=list(TABLES), default=list(TABLES), help="(default: all)"
+    )
     parser.add_argument("--methods", nargs="+", metavar="NAME", help="of maps (default: all)")
     parser.add_argument(
         "--layers", nargs="+", metavar="NAME", help="(default: all encoder parts but the stem)"
@@ -37,11 +42,12 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(options: argparse.Namespace) -> int:
-    """Write both tables; 1 if there is no classifier or an option is wrong."""
+    """Write the tables; 1 if there is no classifier or an option is wrong."""
     from mammo_utils.explain.cam import METHODS
     from mammo_utils.study import (
         explained,
         explained_cases,
+        explained_readings,
         grid,
         provenance,
         relabelled,
@@ -57,7 +63,7 @@ def main(options: argparse.Namespace) -> int:
     def write(name: str, table, started: float) -> None:
         about = provenance.measured(time.perf_counter() - started, commit=commit, precision="32-true")
         stamped = table.assign(**about)
-        stamped.insert(4, "seed", SEED)
+        stamped.insert(list(table).index(TABLES[name]) + 1, "seed", SEED)
         stamped.to_csv(folder / f"{name}.csv", index=False, float_format="%.4g")
         print(f"{folder / name}.csv: {len(table)} rows in {about['seconds']:.0f} s", flush=True)
 
@@ -65,6 +71,10 @@ def main(options: argparse.Namespace) -> int:
     try:
         model, threshold, made = screening_file.trained(options.classifier)
         women = screened.women("test", size=made["settings"]["size"])
+        if "explained_readings" in options.tables:
+            found = explained_readings.table(model, women, threshold=threshold, women=READ)
+            write("explained_readings", found, started)
+            started = time.perf_counter()
         cases = explained_cases.detected(model, women, threshold=threshold, count=VIEWS, seed=SEED)
         said = ", ".join(f"{kind} {area:.3f}" for kind, area in cases.auc.items())
         print(f"{len(cases.table)} views of {cases.table['woman'].nunique()} women; AUC: {said}", flush=True)

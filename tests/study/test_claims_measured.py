@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from mammo_utils.study import claims
-from mammo_utils.study.claims.registry import Arithmetic, Claim, Question, Term, minus
+from mammo_utils.study.claims.registry import Arithmetic, Claim, Question, Tabled, Term, minus
 
 A, B, C = ({"loss": name, "lam": lam} for name, lam in (("a", None), ("b", 1.0), ("c", 2.0)))
 
@@ -123,6 +123,26 @@ def test_a_claim_is_judged_by_all_of_its_parts():
     assert told.loc["two", "parts"] == "1 supported, 1 not supported"
     assert told.loc["three", "parts"] == "1 supported"
     assert claims.intervals(tables, claims=every)["seeds"].isna().tolist() == [False, True, *[False] * 3]
+
+
+def test_an_interval_that_a_table_holds_is_taken_as_it_stands():
+    table = pd.DataFrame(
+        {"name": ["x", "y"], "seed": 0, "estimate": [0.3, 0.0], "low": [0.2, -0.1], "high": [0.4, 0.01]}
+    ).assign(phantom=1, profile="cpu", over=0.05, over_low=-0.01, over_high=0.06)
+    first = Tabled("x", "t", {"name": "x"}, "up", 0.02)
+    over = Tabled("x over y", "t", {"name": "x"}, "up", 0.02, column="over", ends=("over_low", "over_high"))
+    second = Tabled("y", "t", {"name": "y"}, "up", 0.02)
+    shared = claim(first, over, second)
+    asked = claims.intervals({"t": table}, claims=[shared])
+    assert asked["verdict"].tolist() == ["supported", "inconclusive", "not supported"]
+    assert asked["level"].eq(0.95).all()
+    assert asked["conditions"].eq("phantom 1, profile cpu").all()
+    assert asked["seeds"].eq(1).all()
+    assert claims.tables([shared]) == ["t"]
+    with pytest.raises(ValueError, match="no row of the table t with"):
+        claims.intervals({"t": table}, claims=[claim(Tabled("z", "t", {"name": "z"}, "up", 0.02))])
+    with pytest.raises(ValueError, match="choose one of: up, down, little"):
+        Tabled("x", "t", {"name": "x"}, "sideways", 0.02)
 
 
 def test_words_that_make_no_sense_are_refused():

@@ -11,7 +11,7 @@ from mammo_utils.data import cache
 from mammo_utils.evaluation.classification import roc_auc
 from mammo_utils.explain import cam, layers, localisation, perturbation, sanity, twins
 from mammo_utils.models.classification import build
-from mammo_utils.study import explained, explained_cases, screened
+from mammo_utils.study import explained, explained_cases, grid, screened, screening_file
 from mammo_utils.synth.breast import exam
 from mammo_utils.synth.breast.lesions import cancer_shape
 
@@ -249,3 +249,21 @@ def test_answers_join_the_scores_with_the_checks(measured):
     assert found.loc["edges", ["head", "fails"]].isna().all()
     with pytest.raises(ValueError, match="stage2, stage4"):
         explained.answers(scores, pd.DataFrame(rows), layer="stage3", score="energy")
+
+
+def test_the_shipped_tables_are_those_of_the_shipped_classifier():
+    scores, checks = grid.read("explained"), grid.read("explained_sanity")
+    made = screening_file.trained().made
+    for table in (scores, checks):
+        assert not table.duplicated(list(table.columns[:4])).any()
+        assert not table["commit"].str.contains("dirty").any()
+        assert set(table["layer"]) == {"stage1", "stage2", "stage3", "stage4"}
+    assert set(scores["method"]) == {*cam.METHODS, "centre prior", "edges"}
+    assert set(checks["method"]) == set(cam.METHODS)
+    every = scores[scores["lesion"] == "all"]
+    assert every["auc"].unique().item() == pytest.approx(made["scores"]["roc_auc_image"], abs=1e-3)
+    assert len(scores) == 8 * 4 * 6 * scores["lesion"].nunique()
+    ranked = scores["method"].isin(cam.METHODS) & (scores["auc"] >= localisation.RANKABLE)
+    np.testing.assert_array_equal(scores["rank"].notna(), ranked)
+    assert ((scores["low"] <= scores["estimate"]) & (scores["estimate"] <= scores["high"])).all()
+    assert set(checks["order"]) == {*sanity.ORDERS, "labels"}

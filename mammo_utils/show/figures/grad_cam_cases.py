@@ -59,7 +59,8 @@ def cells(pixels: np.ndarray, lesion: np.ndarray, shares: np.ndarray, grid: Grid
         box = (wide - grid.stride[1] / 2, high - grid.stride[0] / 2), grid.stride[1], grid.stride[0]
         colour = colormaps[SIGNED](0.5 + 0.5 * value / top)
         middle.add_patch(Rectangle(*box, facecolor=colour, edgecolor="white", lw=0.6, alpha=0.75))
-        middle.text(wide, high, f"{value:+.2f}", ha="center", va="center", fontsize=7.5)
+        ink = "white" if abs(value) > 0.6 * top else "black"
+        middle.text(wide, high, f"{value:+.2f}", ha="center", va="center", fontsize=7.5, color=ink)
     heat = grid.enlarge(np.maximum(shares, 0), pixels.shape)
     drawn = overlay(right, pixels, heat, "its positive part, spread: the map")
     figure.colorbar(drawn, ax=right, shrink=0.7, pad=0.02).ax.tick_params(labelsize=7)
@@ -83,7 +84,7 @@ def places(pixels: np.ndarray, grids: dict[str, Grid]) -> Figure:
     for ax, (name, grid) in zip(axes[0], grids.items(), strict=True):
         image(ax, 0.7 * pixels, f"{name}: {grid.shape[0]}×{grid.shape[1]} cells")
         plain = Grid.stretched(grid.shape, pixels.shape)
-        size = min(14.0, 2 * grid.stride[0])
+        size = 0.35 * grid.stride[0]  # points², so that dots of a fine layer do not run together
         for one, style in ((grid, {"c": ORANGE}), (plain, {"facecolors": "none", "edgecolors": SKY})):
             rows, columns = (
                 f + s * np.arange(n) for f, s, n in zip(one.first, one.stride, one.shape, strict=True)

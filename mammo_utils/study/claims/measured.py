@@ -15,7 +15,7 @@ import pandas as pd
 from mammo_utils.evaluation.intervals import nested_t
 from mammo_utils.profile import choose
 from mammo_utils.study import grid
-from mammo_utils.study.claims.registry import Arithmetic, Claim, Question
+from mammo_utils.study.claims.registry import Arithmetic, Claim, Question, Tabled
 from mammo_utils.study.claims.rule import NOT_TESTABLE, joined, verdict
 from mammo_utils.study.claims.works import CLAIMS
 
@@ -37,7 +37,7 @@ class Measured(NamedTuple):
 def tables(claims: Sequence[Claim] = CLAIMS) -> list[str]:
     """Names of the tables that the claims read."""
     asked = (question for claim in claims for question in claim.questions)
-    return sorted({question.table for question in asked if isinstance(question, Question)})
+    return sorted({question.table for question in asked if not isinstance(question, Arithmetic)})
 
 
 def intervals(
@@ -93,7 +93,7 @@ def verdicts(
 
 
 def level_of(
-    question: Question | Arithmetic, work: str, claims: Sequence[Claim], *, over: str = "study"
+    question: Question | Tabled | Arithmetic, work: str, claims: Sequence[Claim], *, over: str = "study"
 ) -> float:
     """Coverage of the interval of a question: 1 - 0.05 / m for the m that share an error rate, else 0.95."""
     if not _shares(question):
@@ -102,26 +102,39 @@ def level_of(
     return 1 - (1 - LEVEL) / sum(over == "work" or one.table == question.table for one in asked)
 
 
-def _shares(question: Question | Arithmetic) -> bool:
+def _shares(question: Question | Tabled | Arithmetic) -> bool:
     return isinstance(question, Question) and question.kind != "explored"
 
 
-def measure(question: Question | Arithmetic, results: Mapping, *, level: float) -> Measured:
-    """The difference that a question asks for, with its interval over seeds.
+def measure(question: Question | Tabled | Arithmetic, results: Mapping, *, level: float) -> Measured:
+    """The difference that a question asks for, with its interval over seeds or as its table has it.
 
     Source: `evaluation.intervals.nested_t`, which is `paired_t` where there are no nests.
     """
     if isinstance(question, Arithmetic):
         return Measured(*question.found(), None, question.given)
     table = results[choose("table", question.table, results)]
+    if isinstance(question, Tabled):
+        own = of_arm(table, question.row)
+        if own.empty:
+            raise ValueError(
+                f"{question.asks}: no row of the table {question.table} with {dict(question.row)}"
+            )
+        values = own[[question.column, *question.ends]].iloc[0].astype(float)
+        return Measured(*values, len(own), _conditions(own))
     found, used = _differences(question, table)
-    told = ", ".join(
-        f"{name} {' and '.join(map(str, used[name].unique()))}" for name in ("phantom", "profile")
-    )
+    told = _conditions(used)
     if len(found) == 1:
         return Measured(float(found.iloc[0]), np.nan, np.nan, 1, told)
     nests = np.arange(len(found)) if question.nests is None else found.index % question.nests
     return Measured(*nested_t(found.to_numpy(float), nests, level=level), len(found), told)
+
+
+def _conditions(used: pd.DataFrame) -> str:
+    """On which phantom and in which profile runs were made."""
+    return ", ".join(
+        f"{name} {' and '.join(map(str, used[name].unique()))}" for name in ("phantom", "profile")
+    )
 
 
 def _differences(question: Question, table: pd.DataFrame) -> tuple[pd.Series, pd.DataFrame]:

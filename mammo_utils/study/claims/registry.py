@@ -49,6 +49,26 @@ class Question:
 
 
 @dataclass(frozen=True)
+class Tabled:
+    """A difference whose interval a table holds already, such as one over women for a single network.
+
+    ``row``: what picks the one row of ``table``; ``column``: the estimate, and ``ends`` its limits.
+    """
+
+    asks: str
+    table: str
+    row: Mapping
+    direction: str
+    delta: float
+    column: str = "estimate"
+    ends: tuple[str, str] = ("low", "high")
+    kind: str = field(default="explored", init=False)
+
+    def __post_init__(self):
+        choose("direction", self.direction, DIRECTIONS)
+
+
+@dataclass(frozen=True)
 class Arithmetic:
     """What follows from published figures, or from a rule, without a training.
 
@@ -81,7 +101,7 @@ class Claim:
     says: str
     source: str
     published: str
-    questions: tuple[Question | Arithmetic, ...] = ()
+    questions: tuple[Question | Tabled | Arithmetic, ...] = ()
     missing: str = ""
 
     def __post_init__(self):

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from mammo_utils.profile import choose
 
 # Smallest effects that matter, in the unit of the metric: Dice 0–1, percent density in points, accuracy 0–1,
-# cost (epochs, images, sizes) as a share.
+# cost (epochs, images, sizes) as a share, effects on a logit in standard deviations between healthy women.
 DELTA = {
     "dice": 0.02,
     "mae": 1.0,
@@ -16,6 +16,7 @@ DELTA = {
     "pf1": 0.02,
     "accuracy": 0.02,
     "cost": 0.1,
+    "effect": 0.2,
 }
 DIRECTIONS = ("up", "down", "little")
 VERDICTS = ("supported", "not supported", "inconclusive", "not testable here")

@@ -7,11 +7,11 @@ what else its tables say is explored.
 from __future__ import annotations
 
 from mammo_utils.study import observer, stages
-from mammo_utils.study.claims import exhibits
+from mammo_utils.study.claims import exhibits, maps
 from mammo_utils.study.claims.registry import Arithmetic, Claim, Question, Term, minus
 from mammo_utils.study.claims.rule import DELTA
 
-WORK = "screening"
+WORK = maps.WORK
 SLIDES, PLAN = "slides, results", "slides, future work"
 METRICS = {"roc_auc": ("ROC-AUC", "roc_auc"), "pr_auc": ("PR-AUC at 2 %", "pr_auc_2")}
 
@@ -228,21 +228,5 @@ CLAIMS = (
             ),
         ),
     ),
-    Claim(
-        "maps",
-        WORK,
-        "Maps are red and on the lesion in malignant cases, yellow and weak in benign ones",
-        "slides, Grad-CAM",
-        "by eye",
-        missing="a table of maps on one scale, scored against the lesion; "
-        "scaled image by image, colours of two images cannot be compared",
-    ),
-    Claim(
-        "structure",
-        WORK,
-        "The network tells cases by structure and not by texture",
-        "slides, Grad-CAM",
-        "by eye",
-        missing="a table of what each lesion adds to the logit, against the same woman without it",
-    ),
+    *maps.CLAIMS,
 )
