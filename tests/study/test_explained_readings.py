@@ -1,4 +1,4 @@
-"""What is read from maps, as numbers: maps of a small network, effects of a network that adds up what it sees."""
+"""What is read from maps, as numbers: maps of a small network, effects on one that adds up pixels."""
 
 import numpy as np
 import pytest

@@ -24,7 +24,7 @@ CLAIMS = (
             reading("how often a called view has the stronger map, less one half", "strength"),
             reading("how often a called view has the better focused map, less one half", "focus"),
             Tabled(
-                "highest point of the map in the mass: Grad-CAM minus the centre of the breast",
+                "highest point in the mass, Grad-CAM minus the centre of the breast",
                 "explained",
                 {"method": "gradcam", "layer": "stage4", "score": "pointing", "lesion": "masses"},
                 "up",
@@ -41,8 +41,8 @@ CLAIMS = (
         "slides, Grad-CAM",
         "by eye",
         questions=(
-            reading("logit: a woman with her cancer minus without", "cancer", delta=DELTA["effect"]),
-            reading("logit: spiculated minus smooth outline of it", "outline", delta=DELTA["effect"]),
+            reading("logit of a woman with her cancer minus without", "cancer", delta=DELTA["effect"]),
+            reading("logit with a spiculated minus a smooth outline", "outline", delta=DELTA["effect"]),
         ),
     ),
 )
