@@ -47,6 +47,15 @@ SHOWN = {
         for place, metric in enumerate(("roc_auc", "pr_auc"))
     }
     | {f"{name} ranks breasts better": (name, None) for name in ("warm-up", "unfreezing")},
+    "08_grad_cam": {
+        "how often a called view has the stronger map, less one half": ("maps", 0),
+        "how often a called view has the better focused map, less one half": ("maps", 1),
+        "highest point in the mass, Grad-CAM minus the centre of the breast": ("maps", 2),
+        "Maps are red and on the lesion in malignant cases, yellow and weak in benign ones": ("maps", None),
+        "logit of a woman with her cancer minus without": ("structure", 0),
+        "logit with a spiculated minus a smooth outline": ("structure", 1),
+        "The network tells cases by structure and not by texture": ("structure", None),
+    },
     "06_losses": {"density MAE (points)": ("hybrid loss", 0), "Dice": ("hybrid overlap", 0)},
 }
 

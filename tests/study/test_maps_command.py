@@ -24,7 +24,7 @@ def classifier(tmp_path, monkeypatch):
     monkeypatch.setitem(screening.DRAWN, "train", (3, 4))
     monkeypatch.setattr(screening, "PORTION", 16)
     monkeypatch.setattr(screening, "BATCH", 4)
-    for name, value in {"VIEWS": 4, "PERTURBED": 2, "STEPS": 2, "CHECKED": 4}.items():
+    for name, value in {"VIEWS": 4, "PERTURBED": 2, "STEPS": 2, "CHECKED": 4, "READ": 2}.items():
         monkeypatch.setattr(maps_command, name, value)
     settings = screening.arm(model="test_efficientnet", weights="none", size=64, budget=32)
     torch.manual_seed(0)
@@ -35,19 +35,18 @@ def classifier(tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-def test_one_command_writes_both_tables(classifier, tmp_path, capsys):
+def test_one_command_writes_all_tables(classifier, tmp_path, capsys):
     arguments = ["maps", "--classifier", str(classifier), *OPTIONS]
     assert main([*arguments, "--out", str(tmp_path / "out")]) == 0
     assert "permuted labels fitted to an AUC of" in capsys.readouterr().out
-    scores, checks = (
-        grid.read(tmp_path / "out" / f"{name}.csv") for name in ("explained", "explained_sanity")
-    )
+    scores, checks, readings = (grid.read(tmp_path / "out" / f"{name}.csv") for name in maps_command.TABLES)
     assert list(scores.columns[:5]) == ["method", "layer", "score", "lesion", "seed"]
     assert list(checks.columns[:5]) == ["method", "layer", "order", "part", "seed"]
-    for table in (scores, checks):
+    assert list(readings.columns[:2]) == ["reading", "seed"]
+    for table in (scores, checks, readings):
         assert tuple(table.columns[-len(results.MEASURED) :]) == results.MEASURED
         assert (table["seconds"] > 0).all()
-        assert not table.duplicated(list(table.columns[:4])).any()
+        assert not table.duplicated(list(table.columns[: list(table).index("seed")])).any()
     assert set(scores["method"]) == {"hirescam", "centre prior", "edges"}
     assert set(scores["score"]) == {*localisation.SCORES, "twin", "insertion", "deletion"}
     every = scores[scores["lesion"] == "all"].set_index("score")["images"]
@@ -55,7 +54,8 @@ def test_one_command_writes_both_tables(classifier, tmp_path, capsys):
     assert every["energy"].eq(4).all()
     assert set(checks["order"]) == {*sanity.ORDERS, "labels"}
     assert checks["fitted"].between(0, 1).all()
-    assert main([*arguments, "--out", str(tmp_path / "again")]) == 0
+    assert main([*arguments, "--out", str(tmp_path / "again"), "--tables", "explained"]) == 0
+    assert [path.name for path in (tmp_path / "again").iterdir()] == ["explained.csv"]
     again = pd.read_csv(tmp_path / "again" / "explained.csv")
     first = pd.read_csv(tmp_path / "out" / "explained.csv")
     np.testing.assert_allclose(again["estimate"], first["estimate"], rtol=1e-3)

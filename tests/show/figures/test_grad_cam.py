@@ -23,18 +23,6 @@ def bars(figure):
     return [ax.get_ylim()[1] for ax in figure.axes if ax.get_label() == "<colorbar>"]
 
 
-@pytest.fixture
-def pixels():
-    return np.random.default_rng(0).random(SHAPE).astype(np.float32)
-
-
-@pytest.fixture
-def lesion():
-    mask = np.zeros(SHAPE, bool)
-    mask[20:30, 10:22] = True
-    return mask
-
-
 def test_bars_show_the_raw_scale_of_each_map_or_of_all(pixels, lesion):
     maps = {"a": pixels * 3, "b": pixels * 0.02}
     tops = [maps[name].max() for name in maps]

@@ -15,18 +15,6 @@ SHAPE = (64, 52)
 
 
 @pytest.fixture
-def pixels():
-    return np.random.default_rng(0).random(SHAPE).astype(np.float32)
-
-
-@pytest.fixture
-def lesion():
-    mask = np.zeros(SHAPE, bool)
-    mask[20:30, 10:22] = True
-    return mask
-
-
-@pytest.fixture
 def views():
     kind = ["cancer", "cancer", "benign finding", "normal", "normal"]
     table = pd.DataFrame({"kind": kind, "logit": [2.0, -1.0, 0.5, -2.0, 1.5]})
