@@ -33,8 +33,8 @@ STATED = {
         "256 px suffices": ["256 pixels"],
         "external validation": ["external", "INbreast"],
         "balanced subsets": ["balanced subsets"],
-        "the reading of Grad-CAM": ["maps"],
-        "structure rather than texture": ["structure"],
+        "the reading of Grad-CAM": ["maps", "on masses"],
+        "structure rather than texture": ["structure", "outline"],
     },
     "histology": {
         "the whole system": ["system"],

@@ -21,6 +21,7 @@ from mammo_utils.profile import choose
 from mammo_utils.show.figures import BLUE, GREEN, INK, ORANGE, PINK, RED, SKY, image, new, outline
 
 MAP = "inferno"  # perceptually uniform, and as dark at 0 as the background of a film
+RAINBOW = "jet"  # what most published maps are drawn in: red is highest, yellow less
 GREY, PALE = "#999999", "#D9D9D9"
 NAMES = {
     "gradcam": "Grad-CAM",
@@ -44,15 +45,25 @@ SCORES = {
 CLASSES = ("benign", "malignant")
 
 
-def overlay(axes: Axes, pixels: np.ndarray, heat: np.ndarray, title: str = "", *, top: float | None = None):
+def overlay(
+    axes: Axes,
+    pixels: np.ndarray,
+    heat: np.ndarray,
+    title: str = "",
+    *,
+    top: float | None = None,
+    rainbow: bool = False,
+):
     """The image with the map over it, the more opaque the higher; returns what a colour bar needs.
 
-    ``top``: the value of the brightest colour, by default the map's own maximum.
+    ``top``: the value of the brightest colour, by default the map's own maximum.  ``rainbow``: in the colours
+    that are usual, as opaque where the map is 0.
     """
     top = float(heat.max()) if top is None else top
     image(axes, pixels, title)
-    options = {"cmap": MAP, "vmin": 0, "vmax": top or 1, "interpolation": "nearest"}
-    return axes.imshow(heat, **options, alpha=np.clip(0.75 * heat / (top or 1), 0, 0.75))
+    alpha = 0.5 if rainbow else np.clip(0.75 * heat / (top or 1), 0, 0.75)
+    options = {"cmap": RAINBOW if rainbow else MAP, "vmin": 0, "vmax": top or 1, "alpha": alpha}
+    return axes.imshow(heat, interpolation="nearest", **options)
 
 
 def case(
@@ -123,7 +134,7 @@ def explorer(
 
 
 def scales(pixels: Sequence[np.ndarray], maps: dict[str, Sequence[np.ndarray]]) -> Figure:
-    """The same maps scaled each by itself and all in one scale: what is weak looks strong in the upper row.
+    """The same maps as they are usually drawn, each scaled by itself in a rainbow, and in one raw scale.
 
     ``pixels``: images; ``maps`` {title of a class: its map of every image}, all in raw scale.
     """
@@ -132,7 +143,7 @@ def scales(pixels: Sequence[np.ndarray], maps: dict[str, Sequence[np.ndarray]]) 
     figure, axes = new(2, len(columns), size=(2.0 * len(columns) + 0.8, 5.2))
     for column, (title, k) in enumerate(columns):
         heat = maps[title][k]
-        each = overlay(axes[0, column], pixels[k], scaled(heat), f"case {k + 1}: {title}")
+        each = overlay(axes[0, column], pixels[k], scaled(heat), f"view {k + 1}: {title}", rainbow=True)
         one = overlay(axes[1, column], pixels[k], heat, f"highest {heat.max():.2g}", top=top)
     for row, (drawn, words) in enumerate(((each, "0–1 each by itself"), (one, "one raw scale"))):
         figure.colorbar(drawn, ax=axes[row].tolist(), shrink=0.7, pad=0.01, label=words)
@@ -157,6 +168,8 @@ def scores(
         ax.axvline(rows["chance"].iloc[0], color=INK, lw=1.2, ls="dotted")
         ax.axvline(rows["ceiling"].iloc[0], color=INK, lw=1.2, ls="dashed")
         ax.set_title(SCORES[name], fontsize=8.5)
+        if name == "twin":  # an area under a ROC curve: chance is at 0.5
+            ax.set_xlim(0.35, 1.02)
         ax.set(yticks=range(len(methods)), yticklabels=[NAMES[m] for m in methods])
         ax.set_ylim(len(methods) - 0.4, -0.6)
     for words, style in (("random map", "dotted"), ("the lesion itself on this grid", "dashed")):
@@ -182,7 +195,7 @@ def curves(found: dict[str, Curves]) -> Figure:
     for ax, verb in zip(axes[0], ("inserted", "deleted"), strict=True):
         ax.set(xlabel=f"pixels {verb} (%)", ylim=(-0.02, 1.02))
         ax.legend(frameon=False, fontsize=7.5, loc="best", title="area", title_fontsize=7.5)
-    axes[0, 0].set_ylabel("probability of the class")
+    axes[0, 0].set_ylabel("sigmoid of the logit")
     return figure
 
 

@@ -1,4 +1,4 @@
-"""Figures of notebook 08 that look inside: logits and threshold, cells and their places, twins, strength.
+"""Figures of notebook 08 that look inside: logits and threshold, cells and their places, twins, looks.
 
 Images are prepared ones, H×W in 0–1; maps are in their raw scale.
 """
@@ -13,7 +13,6 @@ from matplotlib import colormaps
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from mammo_utils.explain.cam import scaled
 from mammo_utils.explain.layers import Grid
 from mammo_utils.explain.twins import Pair
 from mammo_utils.show.figures import BLUE, GREEN, INK, ORANGE, SKY, image, new, outline
@@ -58,7 +57,7 @@ def cells(pixels: np.ndarray, lesion: np.ndarray, shares: np.ndarray, grid: Grid
         value = shares[row, column]
         box = (wide - grid.stride[1] / 2, high - grid.stride[0] / 2), grid.stride[1], grid.stride[0]
         colour = colormaps[SIGNED](0.5 + 0.5 * value / top)
-        middle.add_patch(Rectangle(*box, facecolor=colour, edgecolor="white", lw=0.6, alpha=0.75))
+        middle.add_patch(Rectangle(*box, facecolor=colour, edgecolor="white", lw=0.6, alpha=0.9))
         ink = "white" if abs(value) > 0.6 * top else "black"
         middle.text(wide, high, f"{value:+.2f}", ha="center", va="center", fontsize=7.5, color=ink)
     heat = grid.enlarge(np.maximum(shares, 0), pixels.shape)
@@ -98,22 +97,20 @@ def places(pixels: np.ndarray, grids: dict[str, Grid]) -> Figure:
     return figure
 
 
-def strength(views: pd.DataFrame, maps: np.ndarray) -> Figure:
-    """The highest value of each view's map over its logit: in raw scale, and after scaling each by itself.
+def looks(views: pd.DataFrame, found: dict[str, np.ndarray], threshold: float) -> Figure:
+    """What the map of each view looks like, in one number, over its logit.
 
-    ``views`` of `study.explained_cases.called`, ``maps`` (N, H, W) of these, for malignant.
+    ``views`` of `study.explained_cases.called`, ``found`` {title of a panel: a number a view, NaN for none}.
     """
-    figure, axes = new(1, 2, size=(8.4, 3.1), sharex=True)
-    for ax, own, title in zip(
-        axes[0], (maps, scaled(maps)), ("raw scale", "each map 0–1 by itself"), strict=True
-    ):
-        height = own.max((1, 2))
+    figure, axes = new(1, len(found), size=(3.5 * len(found) + 0.6, 3.4), sharex=True)
+    for ax, (title, values) in zip(axes[0], found.items(), strict=True):
         for kind, colour in KINDS.items():
             chosen = (views["kind"] == kind).to_numpy()
-            ax.scatter(views["logit"][chosen], height[chosen], s=13, color=colour, alpha=0.7, label=kind)
-        ax.set(title=title, xlabel="logit", ylim=(-0.05 * height.max(), 1.1 * height.max()))
-    axes[0, 0].set_ylabel("highest value of the map")
-    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside right upper", frameon=False)
+            ax.scatter(views["logit"][chosen], values[chosen], s=13, color=colour, alpha=0.7, label=kind)
+        ax.axvline(threshold, color=INK, lw=1, ls="dashed")
+        ax.set_title(title, fontsize=9)
+        ax.set(xlabel="logit", ylim=(0, 1.1 * np.nanmax(values)))
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False)
     return figure
 
 

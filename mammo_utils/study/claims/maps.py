@@ -17,18 +17,29 @@ CLAIMS = (
     Claim(
         "maps",
         WORK,
-        "Maps are red and on the lesion in malignant cases, yellow and weak in benign ones",
+        "Maps of malignant calls are red and focused, those of benign ones yellow, weak and diffuse",
         "slides, Grad-CAM",
         "by eye",
         questions=(
-            reading("how often a called view has the stronger map, less one half", "strength"),
-            reading("how often a called view has the better focused map, less one half", "focus"),
+            reading("how often a called view has the stronger map, class of its call", "strength"),
+            reading("how often a called view has the smaller spot, class of its call", "focus"),
+            reading("how often a called view has the smaller spot, malignant for all", "focus_malignant"),
+        ),
+        missing="which class and layer the maps are of and how they were scaled: the answer turns with it",
+    ),
+    Claim(
+        "on masses",
+        WORK,
+        "Maps of malignant calls lie on masses",
+        "slides, Grad-CAM",
+        "often, by eye",
+        questions=(
             Tabled(
-                "highest point in the mass, Grad-CAM minus the centre of the breast",
+                "AUC of what the twin lacks in the map, Grad-CAM minus the centre of the breast",
                 "explained",
-                {"method": "gradcam", "layer": "stage4", "score": "pointing", "lesion": "masses"},
+                {"method": "gradcam", "layer": "stage4", "score": "twin", "lesion": "masses"},
                 "up",
-                DELTA["accuracy"],
+                DELTA["roc_auc"],
                 column="over_centre",
                 ends=("over_centre_low", "over_centre_high"),
             ),
@@ -37,11 +48,20 @@ CLAIMS = (
     Claim(
         "structure",
         WORK,
-        "The network tells cases by structure and not by texture",
+        "The network may have learnt structure and does not rely on global texture alone",
         "slides, Grad-CAM",
-        "by eye",
+        "as an inference from maps",
         questions=(
             reading("logit of a woman with her cancer minus without", "cancer", delta=DELTA["effect"]),
+        ),
+    ),
+    Claim(
+        "outline",
+        WORK,
+        "It uses the outline that makes a mass malignant",
+        "our own question",
+        "none",
+        questions=(
             reading("logit with a spiculated minus a smooth outline", "outline", delta=DELTA["effect"]),
         ),
     ),

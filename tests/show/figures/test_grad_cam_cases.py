@@ -5,7 +5,6 @@ import pandas as pd
 import pytest
 from matplotlib.colors import to_rgba
 
-from mammo_utils.explain.cam import scaled
 from mammo_utils.explain.layers import Grid
 from mammo_utils.explain.twins import Pair
 from mammo_utils.show.figures import grad_cam_cases as figures
@@ -61,14 +60,14 @@ def test_dots_are_the_middles_and_rings_those_of_a_stretched_map(pixels):
         assert len(dots) == len(rings) == np.prod(grid.shape)
 
 
-def test_raw_height_stands_over_the_logit_and_scaled_height_is_one(views):
-    maps = np.random.default_rng(1).random((5, 8, 8)) * np.array([5, 1, 2, 0, 3])[:, None, None]
-    raw, own = figures.strength(views, maps).axes[:2]
-    for ax, heights in ((raw, maps.max((1, 2))), (own, scaled(maps).max((1, 2)))):
+def test_every_number_stands_over_its_logit_and_what_is_missing_nowhere(views):
+    values = {"height": np.array([5.0, 1, 2, 0, 3]), "spot": np.array([0.1, 0.2, np.nan, 0.4, 0.5])}
+    for ax, own in zip(figures.looks(views, values, 1.0).axes, values.values(), strict=True):
         found = np.concatenate([drawn.get_offsets() for drawn in ax.collections])
-        expected = np.column_stack([views["logit"], heights])
-        np.testing.assert_allclose(found[np.argsort(found[:, 0])], expected[np.argsort(expected[:, 0])])
-    assert sorted(np.round(scaled(maps).max((1, 2)), 6)) == [0, 1, 1, 1, 1]  # a map without anything stays 0
+        expected = np.column_stack([views["logit"], own])
+        shown = found[np.isfinite(np.ma.filled(found, np.nan)).all(1)]
+        expected = expected[np.isfinite(expected).all(1)]
+        np.testing.assert_allclose(shown[np.argsort(shown[:, 0])], expected[np.argsort(expected[:, 0])])
 
 
 def test_both_maps_of_a_pair_have_one_scale(pixels, lesion):
