@@ -78,8 +78,17 @@ BEYOND: dict[tuple[str, ...], tuple] = {
     ("se_densenet_small", BOTH, "none", "irrelevant"): HIGHER,
     ("se_densenet_small", BOTH, "none", "diagnostic"): HIGHEST,
 }
-# PROVISIONAL: not measured yet, and the same for all; a literal takes its place once the trials are there.
-RATES = {name(one): 3e-3 for one in TUNED}
+RATES = {
+    ("se_densenet_small", BOTH, "normalise", "irrelevant"): 1e-2,
+    ("densenet_small", BOTH, "normalise", "irrelevant"): 3e-2,
+    ("se_densenet_small", "none", "normalise", "irrelevant"): 1e-2,
+    ("se_densenet_small", "patterns", "normalise", "irrelevant"): 3e-3,
+    ("se_densenet_small", BOTH, "none", "irrelevant"): 1e-2,
+    ("se_densenet_small", BOTH, "normalise", "diagnostic"): 3e-3,
+    ("se_densenet_small", BOTH, "none", "diagnostic"): 1e-1,
+    ("densenet_small", "none", "none", "irrelevant"): 1e-1,
+    ("se_densenet_small", "organs", "normalise", "irrelevant"): 1e-2,
+}
 
 
 def at_rate(changes: dict) -> dict:
