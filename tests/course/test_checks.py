@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+from scipy.stats import spearmanr
 from torch.utils.flop_counter import FlopCounterMode
 
 from mammo_utils.course import answers, checks
@@ -285,6 +286,10 @@ def grad_cam(activations, gradients):
     return np.maximum(np.einsum("c,chw->hw", gradients.mean((1, 2)), activations), 0)
 
 
+def likeness(one, other, breast):
+    return spearmanr(one[breast], other[breast])[0]
+
+
 def energy(heat, lesion):
     return heat[lesion].sum() / heat.sum()
 
@@ -300,6 +305,8 @@ def case(name):
         (checks.e08_grad_cam, grad_cam, lambda a, g: np.einsum("c,chw->hw", g.mean((1, 2)), a)),
         (checks.e08_energy, energy, lambda heat, lesion: heat[lesion].sum()),
         (checks.e08_energy, energy, lambda heat, lesion: lesion.mean()),
+        (checks.e08_likeness, likeness, lambda one, other, b: spearmanr(one.ravel(), other.ravel())[0]),
+        (checks.e08_likeness, likeness, lambda one, other, b: np.corrcoef(one[b], other[b])[0, 1]),
         (checks.e08_chance, lambda m, b: (m & b).sum() / b.sum(), lambda m, b: m.sum() / b.sum()),
         (checks.e08_chance, lambda m, b: (m & b).sum() / b.sum(), lambda m, b: m.mean()),
         (checks.e09_density, lambda v, i: -np.log((v + 1) / i), lambda v, i: -np.log10((v + 1) / i)),

@@ -48,13 +48,22 @@ SHOWN = {
     }
     | {f"{name} ranks breasts better": (name, None) for name in ("warm-up", "unfreezing")},
     "08_grad_cam": {
-        "how often a called view has the stronger map, less one half": ("maps", 0),
-        "how often a called view has the better focused map, less one half": ("maps", 1),
-        "highest point in the mass, Grad-CAM minus the centre of the breast": ("maps", 2),
-        "Maps are red and on the lesion in malignant cases, yellow and weak in benign ones": ("maps", None),
+        "how often a called view has the stronger map, class of its call": ("maps", 0),
+        "how often a called view has the smaller spot, class of its call": ("maps", 1),
+        "how often a called view has the smaller spot, malignant for all": ("maps", 2),
+        "Maps of malignant calls are red and focused, those of benign ones yellow, weak and diffuse": (
+            "maps",
+            None,
+        ),
+        "AUC of what the twin lacks in the map, Grad-CAM minus the centre of the breast": ("on masses", 0),
+        "Maps of malignant calls lie on masses": ("on masses", None),
         "logit of a woman with her cancer minus without": ("structure", 0),
-        "logit with a spiculated minus a smooth outline": ("structure", 1),
-        "The network tells cases by structure and not by texture": ("structure", None),
+        "The network may have learnt structure and does not rely on global texture alone": (
+            "structure",
+            None,
+        ),
+        "logit with a spiculated minus a smooth outline": ("outline", 0),
+        "It uses the outline that makes a mass malignant": ("outline", None),
     },
     "06_losses": {"density MAE (points)": ("hybrid loss", 0), "Dice": ("hybrid overlap", 0)},
 }

@@ -74,6 +74,20 @@ def e08_chance(answer: Callable) -> None:
     function("chance", answer, cases, hint=hint)
 
 
+def e08_likeness(answer: Callable) -> None:
+    """Notebook 08: rank correlation of two maps within the breast."""
+    before = np.array([[1.0, 2.0, 3.0], [4.0, 9.0, 0.0]])
+    breast = np.array([[True, True, True], [True, False, False]])
+    swapped = np.array([[2.0, 1.0, 3.0], [4.0, 0.0, 50.0]])
+    cases = [
+        ((before, before**3, breast), 1.0),
+        ((before, -before, breast), -1.0),
+        ((before, swapped, breast), 0.8),
+    ]
+    hint = "correlate the ranks of the values inside the breast alone; their size does not matter"
+    function("likeness", answer, cases, hint=hint)
+
+
 def e09_density(answer: Callable) -> None:
     """Notebook 09: optical density of the pixels of a tile."""
     cases = [
