@@ -78,7 +78,8 @@ def segment(settings: dict, seed: int, *, weights: str | Path = "none") -> dict[
     ``settings``: ``model``, ``loss`` with ``lam`` (weight of its density term, or None), ``target`` (whose
     dense tissue is learnt: ``dense`` is the truth, or a reader's), ``labels`` (labelled images, four a
     woman), ``budget`` (images through the network), ``lr``, ``size``, and ``cohort``: ``develop`` for tuning,
-    else ``train``, which is scored on ``test``.  The seed redraws the labelled women, the weights and the
+    else ``train``, which is scored on ``test``, or ``final``, which learns from the same women and is scored
+    on those of ``final``.  The seed redraws the labelled women, the weights and the
     order.  ``weights`` are those that the encoder starts from, as in `models.segmentation.build`.
 
     Raises ``ValueError`` for labels that are not four a woman or of more than ``DRAW`` women, and for a seed
@@ -122,9 +123,10 @@ def women_of(settings: dict, seed: int) -> Drawn:
         rows, valid = draw(images, first, labelled), draw(images, DRAW, VALID)
         unseen = draw(images, DRAW + VALID)
     else:
-        images, validated, held = (women(name, size=size) for name in ("train", "valid", "test"))
+        last = "final" if settings["cohort"] == "final" else "test"
+        images, validated, held = (women(name, size=size) for name in ("train", "valid", last))
         rows, valid = draw(images, DRAW * seed, labelled), draw(validated, VALID * seed, min(VALID, labelled))
-        unseen = draw(held, 0, WOMEN["test"])
+        unseen = draw(held, 0, WOMEN[last])
     return Drawn(images, rows, validated, valid, held, unseen)
 
 

@@ -53,6 +53,8 @@ STUDIES = {
     "histology_tuning": "mammo_utils.study.histology_studies:TUNING",
     "histology_decisive": "mammo_utils.study.histology_studies:DECISIVE",
     "histology": "mammo_utils.study.histology_studies:STUDY",
+    "recipe": "mammo_utils.study.ingredients:CROSSED",
+    "recipe_network": "mammo_utils.study.ingredients:NETWORK",
     "lesion_sizes": "mammo_utils.study.observer:SIZES",
 }
 

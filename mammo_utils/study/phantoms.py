@@ -14,7 +14,7 @@ from mammo_utils.evaluation.segmentation import dice, percent_density
 from mammo_utils.synth import breast, exams
 
 # Women of a cohort that a study uses.  Ten runs learn from ten disjoint draws of DRAW women of `train`.
-WOMEN = {"train": 640, "valid": 160, "test": 500, "develop": 264}
+WOMEN = {"train": 640, "valid": 160, "test": 500, "final": 500, "develop": 264}
 DRAW = 64
 LEVELS = np.linspace(0.1, 1.0, 61)  # candidates for the one intensity threshold
 
