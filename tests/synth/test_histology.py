@@ -100,6 +100,20 @@ def test_a_tile_obeys_beer_and_lambert(monkeypatch):
     assert np.abs(found - wanted).max() < 0.51
 
 
+def test_amounts_are_those_that_a_tile_was_stained_with():
+    """The stains that are read back from the picture, whose colours are known, are those of the truth."""
+    for person in people(6):
+        drawn = histology.amounts(person, 1, magnification=400, size=48)
+        image = histology.tile(person, 1, magnification=400, size=48).image
+        left = (image + 0.5) / 255 / person.light
+        mixing = (person.amounts * [1.9, 1.05])[:, None] * person.stains
+        read = -np.log(left).reshape(-1, 3) @ np.linalg.pinv(mixing)
+        for own, truth in zip(read.T, drawn, strict=True):
+            assert np.corrcoef(own, truth.ravel())[0, 1] > 0.9
+        np.testing.assert_allclose(read.mean(0), drawn.mean((1, 2)), rtol=0.15, atol=0.01)
+    assert 0.05 < (drawn[0] > 0.5).mean() < 0.7
+
+
 def seen(trait, measure):
     """What ``measure(blue, eosin)`` says of six fields with the trait at -2 and at 2."""
     found = []

@@ -1,4 +1,7 @@
-"""Figures of notebook 09: tiles beside each other, stains in optical density, transfer level by level."""
+"""Figures of notebook 09: tiles beside each other, stains in optical density, small networks trained there.
+
+Those of its study are in `histology_study`, but for the ladder of transfer and the tables of shares.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ from matplotlib.figure import Figure
 from mammo_utils.data.stain import density
 from mammo_utils.evaluation import classification
 from mammo_utils.evaluation.intervals import bootstrap
-from mammo_utils.show.figures import BLUE, GREEN, INK, ORANGE, PINK, RED, SKY, image, new
+from mammo_utils.show.figures import BLUE, GREEN, INK, ORANGE, PINK, RED, SKY, image, new, outline
 from mammo_utils.show.figures.architecture_results import GREY, bars
 from mammo_utils.show.figures.sources import gains
 from mammo_utils.synth.histology import MAGNIFICATIONS
@@ -69,6 +72,72 @@ def stain_vectors(
     return figure
 
 
+def shortcut(areas: pd.DataFrame) -> Figure:
+    """Areas under the ROC curve of ways to handle colour (rows) in two groups of patients (two columns)."""
+    figure, axes = new(1, 1, size=(6.2, 0.42 * len(areas) + 1.1))
+    ax = axes[0, 0]
+    rows = np.arange(len(areas))
+    ax.hlines(rows, areas.min(axis=1), areas.max(axis=1), color=GREY, lw=1.5)
+    for name, colour, marker in zip(areas, (ORANGE, BLUE), "so", strict=True):
+        ax.plot(areas[name], rows, marker, color=colour, label=name)
+    ax.axvline(0.5, color=GREY, lw=1, ls="dotted")
+    ax.set(yticks=rows, yticklabels=areas.index, xlabel="ROC-AUC by tile", xlim=(0.45, 1))
+    ax.set_ylim(len(areas) - 0.5, -0.5)
+    figure.legend(loc="outside upper center", ncols=2, frameon=False)
+    return figure
+
+
+def logits(plain: np.ndarray, gated: Mapping[str, np.ndarray], label: np.ndarray) -> Figure:
+    """Logits of tiles after gates were put in, over those before: a panel each of ``gated`` {name: (N,)}."""
+    figure, axes = new(1, len(gated), size=(2.5 * len(gated), 2.9), sharex=True, sharey=True)
+    ends = np.array([min(map(np.min, (plain, *gated.values()))), max(map(np.max, (plain, *gated.values())))])
+    for ax, (name, values) in zip(axes[0], gated.items(), strict=True):
+        ax.plot(ends, ends, color=GREY, lw=1, zorder=0)
+        for kind, (said, colour) in enumerate((("benign", BLUE), ("malignant", ORANGE))):
+            own = label == kind
+            ax.scatter(plain[own], values[own], s=6, color=colour, linewidths=0, label=said)
+        ax.set(title=name, xlabel="logit before")
+    axes[0, 0].set_ylabel("logit with gates")
+    handles, names = axes[0, 0].get_legend_handles_labels()
+    figure.legend(handles, names, loc="outside upper center", ncols=2, frameon=False, markerscale=2)
+    return figure
+
+
+def learning(curves: pd.DataFrame) -> Figure:
+    """Area under the ROC curve over tiles seen: ``curves`` has ``source``, ``seed``, ``tiles``, ``roc_auc``.
+
+    A panel a source with its runs, and in grey those of the first source in every panel.
+    """
+    names = list(curves["source"].unique())
+    figure, axes = new(1, len(names), size=(3 * len(names), 2.6), sharex=True, sharey=True)
+    for ax, name in zip(axes[0], names, strict=True):
+        for kind, colour, wide in ((names[0], GREY, 1.0), (name, COLOURS[name], 1.6)):
+            for _, run in curves[curves["source"] == kind].groupby("seed"):
+                ax.plot(run["tiles"], run["roc_auc"], color=colour, lw=wide)
+        ax.set(title=SOURCES[name], xlabel="tiles of the target seen")
+    axes[0, 0].set_ylabel("ROC-AUC, other patients")
+    return figure
+
+
+def maps(tiles: np.ndarray, nuclei: np.ndarray, heats: Mapping[str, np.ndarray], titles) -> Figure:
+    """Tiles with the outlines of their nuclei, and below each its heat maps, a row a network or method.
+
+    ``tiles`` (N, H, W, 3) uint8, ``nuclei`` (N, H, W) bool, ``heats`` {name: (N, H, W)}; a row has one raw
+    scale from 0 to its greatest value.
+    """
+    count = len(tiles)
+    figure, axes = new(1 + len(heats), count, size=(1.5 * count + 1.1, 1.5 * (1 + len(heats)) + 0.3))
+    for k, title in enumerate(titles):
+        image(axes[0, k], tiles[k], title)
+        outline(axes[0, k], nuclei[k], INK, width=0.7)
+        for line, heat in zip(axes[1:], heats.values(), strict=True):
+            image(line[k], heat[k], span=(0, float(heat.max()) or 1), cmap="magma")
+            outline(line[k], nuclei[k], "white", width=0.5)
+    for line, name in zip(axes, ("tile", *heats), strict=True):
+        line[0].set_ylabel(name, rotation=0, ha="right", va="center")
+    return figure
+
+
 def ladder(
     runs: pd.DataFrame,
     *,
@@ -76,12 +145,14 @@ def ladder(
     value: str = "roc_auc",
     against: str = "none",
     delta: float = 0.02,
+    label: str = "ROC-AUC by tile",
 ) -> Figure:
     """Scores after each way of transfer, and their paired differences from ``against`` on shared seeds.
 
     ``runs``: rows that differ in ``source`` and ``seed`` alone.  Run s started from pretraining s modulo
     ``pretrainings``, which the intervals respect.  Thick bars are 95 % t-intervals over seeds, thin ones span
-    fewer than five runs; the band is ±``delta``, the smallest difference that matters.
+    fewer than five runs; the band is ±``delta``, the smallest difference that matters.  ``label``: what the
+    ``value`` is, for the axis.
 
     Raises ``ValueError`` where a source has several runs of one seed.
     """
@@ -103,7 +174,7 @@ def ladder(
     right.axvspan(-delta, delta, color="#EEEEEE", zorder=0)
     right.axvline(0, color=GREY, lw=1)
     left.set(yticks=range(len(names)), yticklabels=[SOURCES[name] for name in names])
-    left.set(ylim=(len(names) - 0.5, -0.6), xlabel="ROC-AUC by tile" if value == "roc_auc" else value)
+    left.set(ylim=(len(names) - 0.5, -0.6), xlabel=label)
     right.set_xlabel(f"minus that of {SOURCES[against]}, same seeds")
     return figure
 

@@ -35,6 +35,58 @@ def test_pixels_lie_where_their_density_is():
     assert {"haematoxylin", "eosin", "x"} <= set(words(figure))
 
 
+def test_a_shortcut_has_a_line_from_one_group_to_the_other():
+    areas = pd.DataFrame({"home": [0.95, 0.9], "away": [0.55, 0.8]}, index=["as scanned", "normalised"])
+    (ax,) = figures.shortcut(areas).axes
+    home, away = (line for line in ax.lines if line.get_marker() in "so")
+    np.testing.assert_allclose((home.get_xdata(), away.get_xdata()), areas.to_numpy().T)
+    (lines,) = (one for one in ax.collections if len(one.get_segments()) == 2)
+    np.testing.assert_allclose(lines.get_segments()[0], [[0.55, 0], [0.95, 0]])
+    assert [label.get_text() for label in ax.get_yticklabels()] == list(areas.index)
+
+
+def test_logits_have_a_panel_for_each_kind_of_gates_on_the_same_axes():
+    plain, label = np.array([-2.0, 0.0, 3.0]), np.array([0, 0, 1])
+    figure = figures.logits(plain, {"identity": plain, "sigmoid": plain / 2}, label)
+    left, right = figure.axes
+    assert left.get_xlim() == right.get_xlim()
+    benign, malignant = (one.get_offsets() for one in right.collections)
+    np.testing.assert_allclose(benign, [[-2, -1], [0, 0]])
+    np.testing.assert_allclose(malignant, [[3, 1.5]])
+
+
+def test_learning_shows_the_first_source_behind_every_other():
+    curves = pd.DataFrame(
+        [
+            {"source": source, "seed": seed, "tiles": tiles, "roc_auc": 0.5 + tiles / 1000 + seed / 100 + up}
+            for source, up in (("none", 0), ("organs", 0.1))
+            for seed in (0, 1)
+            for tiles in (160, 320)
+        ]
+    )
+    none, organs = figures.learning(curves).axes
+    assert len(organs.lines) == 4
+    np.testing.assert_allclose(organs.lines[0].get_ydata(), [0.66, 0.82])
+    np.testing.assert_allclose(organs.lines[3].get_ydata(), [0.77, 0.93])
+    assert organs.get_title() == figures.SOURCES["organs"]
+    assert len(none.lines) == 4
+
+
+def test_maps_of_a_row_share_a_scale_and_every_row_has_its_own():
+    rng = np.random.default_rng(3)
+    tiles = rng.integers(0, 255, (2, 8, 8, 3), np.uint8)
+    nuclei = np.zeros((2, 8, 8), bool)
+    nuclei[:, 2:5, 2:5] = True
+    heats = {"weak": rng.uniform(0, 0.1, (2, 8, 8)), "strong": rng.uniform(0, 9, (2, 8, 8))}
+    figure = figures.maps(tiles, nuclei, heats, ["first", "second"])
+    shown = [ax.images[0] for ax in figure.axes]
+    assert len(shown) == 6
+    np.testing.assert_array_equal(shown[1].get_array(), tiles[1])
+    assert [one.get_clim() for one in shown[2:4]] == [(0, heats["weak"].max())] * 2
+    assert [one.get_clim() for one in shown[4:]] == [(0, heats["strong"].max())] * 2
+    assert {"tile", "weak", "strong", "first", "second"} <= set(words(figure))
+
+
 def test_the_ladder_shows_means_and_paired_differences():
     rng = np.random.default_rng(1)
     runs = pd.DataFrame(

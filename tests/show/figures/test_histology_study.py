@@ -1,0 +1,77 @@
+"""Figures of the histology study, on small tables made up for these tests."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.text import Text
+
+from mammo_utils.evaluation.intervals import paired_t
+from mammo_utils.show.figures import histology_study as figures
+
+
+def table(seeds=6, **settings):
+    rng = np.random.default_rng(len(settings))
+    made = pd.DataFrame({"seed": range(seeds), "roc_auc": rng.uniform(0.6, 0.9, seeds)})
+    return made.assign(roc_auc_same=made["roc_auc"] + 0.05, roc_auc_home=np.nan, **settings)
+
+
+def segments(ax):
+    return [one.get_segments()[0] for one in ax.collections if hasattr(one, "get_segments")]
+
+
+def heights(ax):
+    """Where the means are drawn: {row or column: value} of the dots."""
+    return [line for line in ax.lines if line.get_marker() == "o"]
+
+
+def test_contrasts_leave_out_the_seeds_without_a_partner():
+    many = pd.Series([0.01, 0.03, 0.02, 0.05, 0.04, np.nan], index=range(6))
+    few = pd.Series([0.02, -0.01, 0.05], index=range(3))
+    found = figures.paired({"many": many, "few": few})
+    interval = paired_t(many.dropna())
+    np.testing.assert_allclose(found.loc["many", ["estimate", "low", "high"]].astype(float), interval)
+    assert found["seeds"].tolist() == [5, 3]
+    assert found.loc["few", ["low", "high"]].tolist() == [-0.01, 0.05]  # the span of the runs
+    figure = figures.contrasts({"many": many, "few": few}, delta=0.02, label="with minus without")
+    (ax,) = figure.axes
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["many", "few"]
+    assert [line.get_xdata()[0] for line in heights(ax)] == pytest.approx([0.03, 0.02])
+    np.testing.assert_allclose(segments(ax)[0][:, 0], [interval.low, interval.high])
+
+
+def test_stains_stand_in_the_panel_of_their_regime_and_the_home_scores_where_colour_misleads():
+    scanned = table(regime="irrelevant", stains="none")
+    misled = table(regime="confounded", stains="normalise").assign(roc_auc_home=0.95)
+    figure = figures.stains(pd.concat([scanned, misled]))
+    plain, confounded, diagnostic = figure.axes
+    (dot,) = heights(plain)
+    assert (dot.get_xdata()[0], dot.get_ydata()[0]) == (0, pytest.approx(scanned["roc_auc"].mean()))
+    here, home = heights(confounded)
+    assert (here.get_xdata()[0], here.get_ydata()[0]) == (1, pytest.approx(misled["roc_auc"].mean()))
+    assert (home.get_xdata()[0], home.get_ydata()[0]) == (1, pytest.approx(0.95))
+    assert home.get_markerfacecolor() == "none"
+    assert here.get_markerfacecolor() != "none"
+    assert not heights(diagnostic)
+
+
+def test_splits_have_other_patients_across_and_the_same_ones_upwards():
+    runs = table(arm="x")
+    (ax,) = figures.splits(runs, {"published": runs[:2]}).axes
+    every, chosen = (one.get_offsets() for one in ax.collections)
+    np.testing.assert_allclose(every, runs[["roc_auc", "roc_auc_same"]])
+    np.testing.assert_allclose(chosen, every[:2])
+
+
+def test_sizes_are_in_millions_of_parameters():
+    arms = {
+        "small": table(parameters=250_000.0, accuracy=0.7),
+        "large": table(parameters=2_000_000.0, accuracy=0.8, kind=1),
+    }
+    figure = figures.sizes(arms)
+    left, right = figure.axes
+    assert [line.get_xdata()[0] for line in heights(left)] == pytest.approx([0.25, 2])
+    assert [line.get_ydata()[0] for line in heights(right)] == pytest.approx([0.7, 0.8])
+    assert [line.get_ydata()[0] for line in heights(left)] == pytest.approx(
+        [own["roc_auc"].mean() for own in arms.values()]
+    )
+    assert {"small", "large"} <= {text.get_text() for text in figure.findobj(Text)}
