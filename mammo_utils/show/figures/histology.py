@@ -1,6 +1,6 @@
 """Figures of notebook 09: tiles beside each other, stains in optical density, small networks trained there.
 
-Those of its study are in `histology_study`, but for the ladder of transfer and the tables of shares.
+Those of its study are in `histology_study`, but for the tables of shares, which any run can have.
 """
 
 from __future__ import annotations
@@ -9,14 +9,14 @@ from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from mammo_utils.data.stain import density
 from mammo_utils.evaluation import classification
 from mammo_utils.evaluation.intervals import bootstrap
 from mammo_utils.show.figures import BLUE, GREEN, INK, ORANGE, PINK, RED, SKY, image, new, outline
-from mammo_utils.show.figures.architecture_results import GREY, bars
-from mammo_utils.show.figures.sources import gains
+from mammo_utils.show.figures.architecture_results import GREY
 from mammo_utils.synth.histology import MAGNIFICATIONS
 
 STAINS = {"haematoxylin": BLUE, "eosin": PINK}
@@ -57,19 +57,31 @@ def stain_vectors(
     """
     figure, axes = new(1, len(tiles), size=(3.4 * len(tiles), 3.3), sharex=True, sharey=True)
     for ax, (name, own) in zip(axes[0], tiles.items(), strict=True):
-        flat = own.reshape(-1, 3)
-        flat = flat[:: max(1, len(flat) // pixels)]
-        dense = density(flat)
-        ax.scatter(dense[:, 0], dense[:, 1], s=3, c=flat / 255.0, linewidths=0)
-        for (stain, colour), vector in zip(STAINS.items(), stains[name], strict=True):
-            arrow = {"arrowstyle": "->", "color": colour, "lw": 2}
-            ax.annotate("", 1.5 * vector[:2], (0, 0), arrowprops=arrow)
-            ax.text(*(1.5 * vector[:2] + (0.03, -0.12)), stain, color=colour, fontsize=8)
-        ax.set(title=name, xlabel="density in red")
-        ax.set_xlim(-0.1, 1.8)
-        ax.set_ylim(-0.1, 1.8)
+        _plane(ax, own.reshape(-1, 3)[:: max(1, own.size // 3 // pixels)], stains[name])
+        ax.set_title(name)
     axes[0, 0].set_ylabel("density in green")
     return figure
+
+
+def stained_anew(tiles: Mapping[str, np.ndarray], stains: Mapping[str, np.ndarray]) -> Figure:
+    """Single tiles (H, W, 3) uint8 by name, each beside its pixels and ``stains`` as in `stain_vectors`."""
+    figure, axes = new(1, 2 * len(tiles), size=(4.6 * len(tiles), 2.6))
+    for k, (name, tile) in enumerate(tiles.items()):
+        image(axes[0, 2 * k], tile, name)
+        _plane(axes[0, 2 * k + 1], tile.reshape(-1, 3), stains[name])
+        axes[0, 2 * k + 1].set(ylabel="density in green", aspect="equal")
+    return figure
+
+
+def _plane(ax: Axes, pixels: np.ndarray, vectors: np.ndarray) -> None:
+    """Pixels (N, 3) uint8 over red and green density, and the two stains."""
+    dense = density(pixels)
+    ax.scatter(dense[:, 0], dense[:, 1], s=3, c=pixels / 255.0, linewidths=0)
+    for (stain, colour), vector in zip(STAINS.items(), vectors, strict=True):
+        arrow = {"arrowstyle": "->", "color": colour, "lw": 2}
+        ax.annotate("", 1.5 * vector[:2], (0, 0), arrowprops=arrow)
+        ax.text(*(1.5 * vector[:2] + (0.03, -0.12)), stain, color=colour, fontsize=8)
+    ax.set(xlabel="density in red", xlim=(-0.1, 1.8), ylim=(-0.1, 1.8))
 
 
 def shortcut(areas: pd.DataFrame) -> Figure:
@@ -135,47 +147,6 @@ def maps(tiles: np.ndarray, nuclei: np.ndarray, heats: Mapping[str, np.ndarray],
             outline(line[k], nuclei[k], "white", width=0.5)
     for line, name in zip(axes, ("tile", *heats), strict=True):
         line[0].set_ylabel(name, rotation=0, ha="right", va="center")
-    return figure
-
-
-def ladder(
-    runs: pd.DataFrame,
-    *,
-    pretrainings: int,
-    value: str = "roc_auc",
-    against: str = "none",
-    delta: float = 0.02,
-    label: str = "ROC-AUC by tile",
-) -> Figure:
-    """Scores after each way of transfer, and their paired differences from ``against`` on shared seeds.
-
-    ``runs``: rows that differ in ``source`` and ``seed`` alone.  Run s started from pretraining s modulo
-    ``pretrainings``, which the intervals respect.  Thick bars are 95 % t-intervals over seeds, thin ones span
-    fewer than five runs; the band is ±``delta``, the smallest difference that matters.  ``label``: what the
-    ``value`` is, for the axis.
-
-    Raises ``ValueError`` where a source has several runs of one seed.
-    """
-    names = [name for name in SOURCES if name in set(runs["source"])]
-    table, paired = bars(runs, value, ["source"], nests=pretrainings), gains(runs, value, against=against)
-    gained = bars(paired, "gain", ["source"], nests=pretrainings)
-    figure, axes = new(1, 2, size=(9, 0.42 * len(names) + 1.1), sharey=True)
-    left, right = axes[0]
-    for row, name in enumerate(names):
-        own = table.loc[name]
-        left.hlines(row, own["low"], own["high"], color=COLOURS[name], lw=own["width"])
-        left.plot(own["estimate"], row, "o", color=COLOURS[name])
-        single = runs.loc[runs["source"] == name, value]
-        left.scatter(single, np.full(len(single), row - 0.22), s=5, color=GREY)
-        if name != against:
-            pair = gained.loc[name]
-            right.hlines(row, pair["low"], pair["high"], color=COLOURS[name], lw=pair["width"])
-            right.plot(pair["estimate"], row, "o", color=COLOURS[name])
-    right.axvspan(-delta, delta, color="#EEEEEE", zorder=0)
-    right.axvline(0, color=GREY, lw=1)
-    left.set(yticks=range(len(names)), yticklabels=[SOURCES[name] for name in names])
-    left.set(ylim=(len(names) - 0.5, -0.6), xlabel=label)
-    right.set_xlabel(f"minus that of {SOURCES[against]}, same seeds")
     return figure
 
 

@@ -1,4 +1,4 @@
-"""Figures of notebook 09 about the study: stains, paired differences, splits, sizes.
+"""Figures of notebook 09 about the study: transfer level by level, stains, paired differences, splits, sizes.
 
 ``runs`` are rows of ``results/histology.csv``, one a training.  Thick bars are 95 % t-intervals over seeds;
 thin bars span fewer than five runs.
@@ -14,6 +14,8 @@ from matplotlib.figure import Figure
 
 from mammo_utils.show.figures import BLUE, GREEN, ORANGE, PINK, new
 from mammo_utils.show.figures.architecture_results import GREY, bars
+from mammo_utils.show.figures.histology import COLOURS, SOURCES
+from mammo_utils.show.figures.sources import gains
 
 REGIMES = {
     "irrelevant": "colour says nothing",
@@ -21,8 +23,49 @@ REGIMES = {
     "diagnostic": "colour is diagnostic",
 }
 STAINS = {"none": "as scanned", "normalise": "normalised", "augment": "varied", "both": "both"}
-COLOURS = dict(zip(STAINS, (GREY, BLUE, ORANGE, GREEN), strict=True))
+WAYS = dict(zip(STAINS, (GREY, BLUE, ORANGE, GREEN), strict=True))
 BAND = "#EEEEEE"
+
+
+def ladder(
+    runs: pd.DataFrame,
+    *,
+    pretrainings: int,
+    value: str = "roc_auc",
+    against: str = "none",
+    delta: float = 0.02,
+    label: str = "ROC-AUC by tile",
+) -> Figure:
+    """Scores after each way of transfer, and their paired differences from ``against`` on shared seeds.
+
+    ``runs``: rows that differ in ``source`` and ``seed`` alone.  Run s started from pretraining s modulo
+    ``pretrainings``, which the intervals respect.  Thick bars are 95 % t-intervals over seeds, thin ones span
+    fewer than five runs; the band is ±``delta``, the smallest difference that matters.  ``label``: what the
+    ``value`` is, for the axis.
+
+    Raises ``ValueError`` where a source has several runs of one seed.
+    """
+    names = [name for name in SOURCES if name in set(runs["source"])]
+    table, paired = bars(runs, value, ["source"], nests=pretrainings), gains(runs, value, against=against)
+    gained = bars(paired, "gain", ["source"], nests=pretrainings)
+    figure, axes = new(1, 2, size=(9, 0.42 * len(names) + 1.1), sharey=True)
+    left, right = axes[0]
+    for row, name in enumerate(names):
+        own = table.loc[name]
+        left.hlines(row, own["low"], own["high"], color=COLOURS[name], lw=own["width"])
+        left.plot(own["estimate"], row, "o", color=COLOURS[name])
+        single = runs.loc[runs["source"] == name, value]
+        left.scatter(single, np.full(len(single), row - 0.22), s=5, color=GREY)
+        if name != against:
+            pair = gained.loc[name]
+            right.hlines(row, pair["low"], pair["high"], color=COLOURS[name], lw=pair["width"])
+            right.plot(pair["estimate"], row, "o", color=COLOURS[name])
+    right.axvspan(-delta, delta, color=BAND, lw=0, zorder=0)
+    right.axvline(0, color=GREY, lw=1)
+    left.set(yticks=range(len(names)), yticklabels=[SOURCES[name] for name in names])
+    left.set(ylim=(len(names) - 0.5, -0.6), xlabel=label)
+    right.set_xlabel(f"minus that of {SOURCES[against]}, same seeds")
+    return figure
 
 
 def paired(differences: Mapping[str, pd.Series]) -> pd.DataFrame:
@@ -67,7 +110,7 @@ def stains(runs: pd.DataFrame) -> Figure:
     at_home = home.groupby("stains")["roc_auc_home"].mean()
     figure, axes = new(1, len(REGIMES), size=(9, 3), sharex=True, sharey=True)
     for ax, (regime, title) in zip(axes[0], REGIMES.items(), strict=True):
-        for place, (way, colour) in enumerate(COLOURS.items()):
+        for place, (way, colour) in enumerate(WAYS.items()):
             if (regime, way) in here.index:
                 own = here.loc[regime, way]
                 ax.vlines(place, own["low"], own["high"], color=colour, lw=own["width"])

@@ -6,7 +6,6 @@ import pytest
 from matplotlib.text import Text
 from sklearn.metrics import roc_auc_score
 
-from mammo_utils.evaluation.intervals import paired_t
 from mammo_utils.show.figures import histology as figures
 
 
@@ -33,6 +32,18 @@ def test_pixels_lie_where_their_density_is():
     points = figure.axes[0].collections[0].get_offsets()
     np.testing.assert_allclose(points, [[0, 0], [np.log(240 / 88), np.log(240 / 120)]], atol=1e-6)
     assert {"haematoxylin", "eosin", "x"} <= set(words(figure))
+
+
+def test_a_tile_that_was_stained_anew_stands_beside_its_own_pixels():
+    rng = np.random.default_rng(4)
+    tiles = {name: rng.integers(20, 240, (6, 6, 3), np.uint8) for name in ("as scanned", "anew")}
+    vectors = {name: np.array([[0.65, 0.7, 0.29], [0.07, 0.99, 0.11]]) for name in tiles}
+    figure = figures.stained_anew(tiles, vectors)
+    shown, points = figure.axes[2].images[0], figure.axes[3].collections[0].get_offsets()
+    np.testing.assert_array_equal(shown.get_array(), tiles["anew"])
+    wanted = np.log(240 / (tiles["anew"].reshape(-1, 3)[:, :2] + 1.0))
+    np.testing.assert_allclose(points, wanted, atol=1e-5)
+    assert figure.axes[2].get_title() == "anew"
 
 
 def test_a_shortcut_has_a_line_from_one_group_to_the_other():
@@ -85,50 +96,6 @@ def test_maps_of_a_row_share_a_scale_and_every_row_has_its_own():
     assert [one.get_clim() for one in shown[2:4]] == [(0, heats["weak"].max())] * 2
     assert [one.get_clim() for one in shown[4:]] == [(0, heats["strong"].max())] * 2
     assert {"tile", "weak", "strong", "first", "second"} <= set(words(figure))
-
-
-def test_the_ladder_shows_means_and_paired_differences():
-    rng = np.random.default_rng(1)
-    runs = pd.DataFrame(
-        [
-            {"source": s, "seed": k, "roc_auc": rng.uniform(0.6, 0.9)}
-            for s in ("organs", "none")
-            for k in range(6)
-        ]
-    )
-    figure = figures.ladder(runs, pretrainings=6)  # one for each run
-    left, right = figure.axes
-    means = runs.groupby("source")["roc_auc"].mean()
-    found = [line.get_xdata()[0] for line in left.lines]
-    assert found == pytest.approx([means["none"], means["organs"]])
-    wide = runs.pivot(index="seed", columns="source", values="roc_auc")
-    interval = paired_t(wide["organs"] - wide["none"])
-    (drawn,) = [c.get_segments()[0][:, 0] for c in right.collections if len(c.get_segments())]
-    np.testing.assert_allclose(drawn, [interval.low, interval.high])
-    assert [label.get_text() for label in left.get_yticklabels()] == ["no transfer", "other organs"]
-
-
-def test_bars_of_the_ladder_know_that_runs_share_a_pretraining_and_that_few_runs_say_little():
-    """Runs that differ by their pretraining alone: two of them, not eight, are what the interval is of."""
-    runs = pd.DataFrame(
-        [
-            {"source": s, "seed": k, "roc_auc": 0.7 + (s == "organs") * (0.1 + 0.05 * (k % 2)) + 0.001 * k}
-            for s in ("organs", "none")
-            for k in range(8)
-        ]
-    )
-
-    def drawn(figure):
-        (lines,) = [c for c in figure.axes[1].collections if len(c.get_segments())]
-        return lines.get_segments()[0][:, 0], lines.get_linewidth()[0]
-
-    interval = paired_t([0.1, 0.15])
-    limits, width = drawn(figures.ladder(runs, pretrainings=2))
-    np.testing.assert_allclose(limits, [interval.low, interval.high])
-    assert width > 1
-    limits, width = drawn(figures.ladder(runs[runs["seed"] < 3], pretrainings=3))
-    np.testing.assert_allclose(limits, [0.1, 0.15])  # the span of the runs
-    assert width < 1
 
 
 def test_magnifications_are_scored_apart_and_those_of_one_class_left_out():

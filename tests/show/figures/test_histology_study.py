@@ -75,3 +75,47 @@ def test_sizes_are_in_millions_of_parameters():
         [own["roc_auc"].mean() for own in arms.values()]
     )
     assert {"small", "large"} <= {text.get_text() for text in figure.findobj(Text)}
+
+
+def test_the_ladder_shows_means_and_paired_differences():
+    rng = np.random.default_rng(1)
+    runs = pd.DataFrame(
+        [
+            {"source": s, "seed": k, "roc_auc": rng.uniform(0.6, 0.9)}
+            for s in ("organs", "none")
+            for k in range(6)
+        ]
+    )
+    figure = figures.ladder(runs, pretrainings=6)  # one for each run
+    left, right = figure.axes
+    means = runs.groupby("source")["roc_auc"].mean()
+    found = [line.get_xdata()[0] for line in left.lines]
+    assert found == pytest.approx([means["none"], means["organs"]])
+    wide = runs.pivot(index="seed", columns="source", values="roc_auc")
+    interval = paired_t(wide["organs"] - wide["none"])
+    (drawn,) = [c.get_segments()[0][:, 0] for c in right.collections if len(c.get_segments())]
+    np.testing.assert_allclose(drawn, [interval.low, interval.high])
+    assert [label.get_text() for label in left.get_yticklabels()] == ["no transfer", "other organs"]
+
+
+def test_bars_of_the_ladder_know_that_runs_share_a_pretraining_and_that_few_runs_say_little():
+    """Runs that differ by their pretraining alone: two of them, not eight, are what the interval is of."""
+    runs = pd.DataFrame(
+        [
+            {"source": s, "seed": k, "roc_auc": 0.7 + (s == "organs") * (0.1 + 0.05 * (k % 2)) + 0.001 * k}
+            for s in ("organs", "none")
+            for k in range(8)
+        ]
+    )
+
+    def drawn(figure):
+        (lines,) = [c for c in figure.axes[1].collections if len(c.get_segments())]
+        return lines.get_segments()[0][:, 0], lines.get_linewidth()[0]
+
+    interval = paired_t([0.1, 0.15])
+    limits, width = drawn(figures.ladder(runs, pretrainings=2))
+    np.testing.assert_allclose(limits, [interval.low, interval.high])
+    assert width > 1
+    limits, width = drawn(figures.ladder(runs[runs["seed"] < 3], pretrainings=3))
+    np.testing.assert_allclose(limits, [0.1, 0.15])  # the span of the runs
+    assert width < 1
