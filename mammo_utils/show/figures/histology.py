@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
 
 from mammo_utils.data.stain import density
 from mammo_utils.evaluation import classification
@@ -30,6 +31,7 @@ SOURCES = {
 }
 COLOURS = dict(zip(SOURCES, (INK, SKY, ORANGE, GREEN, BLUE, RED), strict=True))
 POWERS = tuple(MAGNIFICATIONS)
+REACH = 2.2  # optical density up to which pixels are drawn
 
 
 def contact_sheet(rows: Mapping[str, np.ndarray], *, columns=()) -> Figure:
@@ -77,11 +79,13 @@ def _plane(ax: Axes, pixels: np.ndarray, vectors: np.ndarray) -> None:
     """Pixels (N, 3) uint8 over red and green density, and the two stains."""
     dense = density(pixels)
     ax.scatter(dense[:, 0], dense[:, 1], s=3, c=pixels / 255.0, linewidths=0)
+    halo = [withStroke(linewidth=2.5, foreground="white")]
     for (stain, colour), vector in zip(STAINS.items(), vectors, strict=True):
         arrow = {"arrowstyle": "->", "color": colour, "lw": 2}
-        ax.annotate("", 1.5 * vector[:2], (0, 0), arrowprops=arrow)
-        ax.text(*(1.5 * vector[:2] + (0.03, -0.12)), stain, color=colour, fontsize=8)
-    ax.set(xlabel="density in red", xlim=(-0.1, 1.8), ylim=(-0.1, 1.8))
+        ax.annotate("", 1.7 * vector[:2], (0, 0), arrowprops=arrow)
+        place = {"ha": "center", "va": "bottom"} if stain == "eosin" else {"ha": "left", "va": "top"}
+        ax.text(*(1.7 * vector[:2] + 0.04), stain, color=colour, fontsize=8, path_effects=halo, **place)
+    ax.set(xlabel="density in red", xlim=(-0.1, REACH), ylim=(-0.1, REACH))
 
 
 def shortcut(areas: pd.DataFrame) -> Figure:

@@ -18,8 +18,8 @@ from mammo_utils.show.figures.histology import COLOURS, SOURCES
 from mammo_utils.show.figures.sources import gains
 
 REGIMES = {
-    "irrelevant": "colour says nothing",
-    "confounded": "colour of the laboratory",
+    "irrelevant": "colour is irrelevant",
+    "confounded": "colour is confounded",
     "diagnostic": "colour is diagnostic",
 }
 STAINS = {"none": "as scanned", "normalise": "normalised", "augment": "varied", "both": "both"}
@@ -143,18 +143,15 @@ def splits(runs: pd.DataFrame, arms: Mapping[str, pd.DataFrame]) -> Figure:
 
 
 def sizes(arms: Mapping[str, pd.DataFrame]) -> Figure:
-    """Accuracy and area under the ROC curve over the number of parameters: ``arms`` {name: runs}."""
-    figure, axes = new(1, 2, size=(9, 3.2), sharex=True)
-    colours = (BLUE, ORANGE, GREEN, PINK)
-    for ax, (value, title) in zip(
-        axes[0], (("roc_auc", "ROC-AUC by tile"), ("accuracy", "accuracy by tile")), strict=True
-    ):
-        for (name, runs), colour in zip(arms.items(), colours, strict=False):
-            own = bars(runs.assign(arm=name), value, ["arm"]).loc[name]
-            size = runs["parameters"].mean() / 1e6
-            ax.vlines(size, own["low"], own["high"], color=colour, lw=own["width"])
-            ax.plot(size, own["estimate"], "o", color=colour, label=name)
-        ax.set(xscale="log", xlabel="parameters (million)", ylabel=title)
-    handles, names = axes[0, 0].get_legend_handles_labels()
-    figure.legend(handles, names, loc="outside upper center", ncols=2, frameon=False)
+    """Area under the ROC curve and accuracy of ``arms`` {name: runs}, with their millions of parameters."""
+    figure, axes = new(1, 2, size=(9, 0.5 * len(arms) + 1), sharey=True)
+    labels = [f"{name} ({runs['parameters'].mean() / 1e6:.2f} M)" for name, runs in arms.items()]
+    scores = {"roc_auc": "ROC-AUC by tile", "accuracy": "accuracy by tile"}
+    for ax, (value, title) in zip(axes[0], scores.items(), strict=True):
+        for row, runs in enumerate(arms.values()):
+            own = bars(runs.assign(arm=row), value, ["arm"]).loc[row]
+            ax.hlines(row, own["low"], own["high"], color=BLUE, lw=own["width"])
+            ax.plot(own["estimate"], row, "o", color=BLUE)
+            ax.scatter(runs[value], np.full(len(runs), row + 0.24), s=5, color=GREY)
+        ax.set(yticks=range(len(arms)), yticklabels=labels, xlabel=title, ylim=(len(arms) - 0.4, -0.6))
     return figure

@@ -20,7 +20,7 @@ def segments(ax):
 
 
 def heights(ax):
-    """Where the means are drawn: {row or column: value} of the dots."""
+    """The dots of the means."""
     return [line for line in ax.lines if line.get_marker() == "o"]
 
 
@@ -62,19 +62,16 @@ def test_splits_have_other_patients_across_and_the_same_ones_upwards():
     np.testing.assert_allclose(chosen, every[:2])
 
 
-def test_sizes_are_in_millions_of_parameters():
+def test_sizes_are_told_in_millions_of_parameters():
     arms = {
         "small": table(parameters=250_000.0, accuracy=0.7),
         "large": table(parameters=2_000_000.0, accuracy=0.8, kind=1),
     }
-    figure = figures.sizes(arms)
-    left, right = figure.axes
-    assert [line.get_xdata()[0] for line in heights(left)] == pytest.approx([0.25, 2])
-    assert [line.get_ydata()[0] for line in heights(right)] == pytest.approx([0.7, 0.8])
-    assert [line.get_ydata()[0] for line in heights(left)] == pytest.approx(
-        [own["roc_auc"].mean() for own in arms.values()]
-    )
-    assert {"small", "large"} <= {text.get_text() for text in figure.findobj(Text)}
+    left, right = figures.sizes(arms).axes
+    assert [label.get_text() for label in left.get_yticklabels()] == ["small (0.25 M)", "large (2.00 M)"]
+    means = [own["roc_auc"].mean() for own in arms.values()]
+    assert [line.get_xdata()[0] for line in heights(left)] == pytest.approx(means)
+    assert [line.get_xdata()[0] for line in heights(right)] == pytest.approx([0.7, 0.8])
 
 
 def test_the_ladder_shows_means_and_paired_differences():
