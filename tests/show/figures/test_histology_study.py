@@ -3,7 +3,6 @@
 import numpy as np
 import pandas as pd
 import pytest
-from matplotlib.text import Text
 
 from mammo_utils.evaluation.intervals import paired_t
 from mammo_utils.show.figures import histology_study as figures
