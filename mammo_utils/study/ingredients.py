@@ -14,8 +14,6 @@ as BCE + Dice in ``losses_tuning``.
 
 from __future__ import annotations
 
-from mammo_utils import profile
-from mammo_utils.data.batches import Batches
 from mammo_utils.study import density, losses, phantoms, strategies, transfer
 from mammo_utils.study.architectures import RATES
 from mammo_utils.study.encoders import LARGE
@@ -30,7 +28,6 @@ INGREDIENTS = {
     "loss": ("bce_dice", "hybrid_density"),
 }
 RECIPE = {name: found for name, (_, found) in INGREDIENTS.items()}
-WITHOUT = {name: RECIPE | {name: other} for name, (other, _) in INGREDIENTS.items()}
 OTHER = "segformer/small"
 LABELS, AWAY = 64, 200  # labelled images; women of another vendor and site
 
@@ -57,16 +54,11 @@ def fine_tune(settings: dict, seed: int) -> dict[str, float]:
     history = strategies.learn(model, plan, drawn, settings, seed)
     valid = density.validation(drawn, settings)
     threshold = density.tuned(tasks.predict(model, valid, precision="auto"))
-
-    def scores(images, rows) -> dict[str, float]:
-        batches = Batches(images, rows, target="dense", batch_size=64, device=profile.device())
-        return density.scored(tasks.predict(model, batches, precision="auto"), images, threshold)
-
     away = phantoms.women(settings["cohort"], size=settings["size"], count=AWAY, shifted=True)
-    shifted = scores(away, phantoms.draw(away, 0))
+    shifted = strategies.scores(model, away, phantoms.draw(away, 0), threshold)
     told = {f"{name}_shifted": shifted[name] for name in ("dice", "mae", "spearman")}
     speed = {"images_per_second": history.images_per_second, "train_seconds": history.seconds}
-    return scores(drawn.held, drawn.unseen) | told | speed
+    return strategies.scores(model, drawn.held, drawn.unseen, threshold) | told | speed
 
 
 TOLERANCE = density.TOLERANCE | {"dice_shifted": 0.05, "mae_shifted": 4.0, "spearman_shifted": 0.05}

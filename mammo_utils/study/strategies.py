@@ -88,19 +88,19 @@ def fine_tune(settings: dict, seed: int) -> dict[str, float]:
 
     history = learn(model, plan, drawn, settings, seed, watch=watch)
     threshold = density.tuned(tasks.predict(model, valid, precision="auto"))
-    scores = _scores(model, drawn.held, drawn.unseen, threshold)
+    found = scores(model, drawn.held, drawn.unseen, threshold)
     if not tuning:
         away = phantoms.women("test", size=settings["size"], count=AWAY, shifted=True)
-        shifted = _scores(model, away, phantoms.draw(away, 0), threshold)
-        scores |= {f"{name}_shifted": shifted[name] for name in ("dice", "mae")}
-        scores["epochs_95"] = float(reached(curve))
+        shifted = scores(model, away, phantoms.draw(away, 0), threshold)
+        found |= {f"{name}_shifted": shifted[name] for name in ("dice", "mae")}
+        found["epochs_95"] = float(reached(curve))
     shown = Batches(drawn.held, drawn.unseen[:DRIFT], target="dense", batch_size=DRIFT)
     moved = drift(before, model, next(iter(shown)).image).unstack()
     table = trainable(model, plan, epochs - 1)
     encoder = table.drop(list(NEW))
     changing = {"trainable": table, "trainable_encoder": encoder}
     return (
-        scores
+        found
         | {name: float(one["trainable"].sum() / one["all"].sum()) for name, one in changing.items()}
         | {f"{name}_{part}": float(value) for (name, part), value in moved.items()}
         | {"train_seconds": history.seconds}
@@ -152,7 +152,8 @@ def reached(curve: Mapping[int, float]) -> int:
     return next(epoch for epoch, score in curve.items() if score >= SHARE * list(curve.values())[-1])
 
 
-def _scores(model, images, rows, threshold: float) -> dict[str, float]:
+def scores(model, images, rows, threshold: float) -> dict[str, float]:
+    """`density.scored` of what ``model`` says of ``rows`` of a cache."""
     batches = Batches(images, rows, target="dense", batch_size=64, device=profile.device())
     return density.scored(tasks.predict(model, batches, precision="auto"), images, threshold)
 

@@ -41,8 +41,8 @@ def test_every_ingredient_is_crossed_with_every_other():
 def test_what_is_left_out_differs_from_the_recipe_in_one_thing():
     recipe = ingredients.arm(**ingredients.RECIPE)
     assert recipe in ingredients.CROSSED.settings
-    for name, changes in ingredients.WITHOUT.items():
-        other = ingredients.arm(**changes)
+    for name, (instead, _) in ingredients.INGREDIENTS.items():
+        other = ingredients.arm(**(ingredients.RECIPE | {name: instead}))
         assert other in ingredients.CROSSED.settings
         differs = {key for key in recipe if recipe[key] != other[key]}
         assert name in differs
