@@ -68,9 +68,7 @@ def tile(
     >>> tile(patient(0), magnification=400, size=32).image.shape
     (32, 32, 3)
     """
-    edge = MAGNIFICATIONS[choose("magnification", magnification, MAGNIFICATIONS)]
-    rng = cases.generator(cases.FIELD, seed, person.number, magnification, number)
-    traits, architecture = cases.field(person, rng)
+    edge, rng, traits, architecture = _field(person, number, magnification, seed)
     image = shown(person, tissue.ARCHITECTURES[architecture], traits, rng, size=size, edge=edge)
     return Tile(image, traits, architecture)
 
@@ -88,11 +86,16 @@ def amounts(
     >>> amounts(patient(0), magnification=400, size=32).shape
     (2, 32, 32)
     """
+    edge, rng, traits, architecture = _field(person, number, magnification, seed)
+    drawn = tissue.stained(tissue.ARCHITECTURES[architecture], traits, rng, size=FINE * size, edge=edge)
+    return np.stack(drawn).reshape(2, size, FINE, size, FINE).mean((2, 4)).astype(np.float32)
+
+
+def _field(person: Patient, number: int, magnification: int, seed: int) -> tuple:
+    """The edge of a field in µm, its generator, its traits and its architecture."""
     edge = MAGNIFICATIONS[choose("magnification", magnification, MAGNIFICATIONS)]
     rng = cases.generator(cases.FIELD, seed, person.number, magnification, number)
-    traits, architecture = cases.field(person, rng)
-    drawn = tissue.stained(tissue.ARCHITECTURES[architecture], traits, rng, size=FINE * size, edge=edge)
-    return np.stack(drawn).reshape(2, size, FINE, size, FINE).mean((2, 4))
+    return edge, rng, *cases.field(person, rng)
 
 
 def write(
