@@ -26,7 +26,9 @@ BRIGHT = 0.5  # of its own maximum: where a map is bright
 BENIGN, CANCER = 0, 1
 
 
-def table(model: nn.Module, images: ImageCache, *, threshold: float, women: int, n: int = 1000):
+def table(
+    model: nn.Module, images: ImageCache, *, threshold: float, women: int, n: int = 1000
+) -> pd.DataFrame:
     """A row a reading: columns ``reading``, ``estimate``, ``low``, ``high`` and ``women``.
 
     ``strength``: of the highest value of the Grad-CAM in the last layer for the class of the call; ``focus``:

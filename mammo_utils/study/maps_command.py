@@ -19,8 +19,8 @@ SEED = 0
 VIEWS = 100  # with a detected cancer, on which maps are scored
 PERTURBED = 30  # of them for insertion and deletion, in steps of 1/12
 STEPS = 12
-READ = 100  # women with a mass, whose outline is changed
 CHECKED = 10  # of them for the sanity checks, in which every map is made sixteen times
+READ = 100  # women with a mass, whose outline is changed
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:

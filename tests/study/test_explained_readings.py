@@ -1,6 +1,7 @@
 """What is read from maps, as numbers: maps of a small network, effects on one that adds up pixels."""
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from torch import nn
@@ -54,7 +55,7 @@ def test_a_map_is_looked_at_view_by_view(model, women):
     assert empty < 2 * len(women)
 
 
-def test_strength_and_focus_say_how_often_a_called_view_comes_first(model, women, monkeypatch):
+def test_readings_are_areas_and_effects_in_deviations_between_healthy_women(model, women, monkeypatch):
     count = len(women)
     views = explained_cases.called(model, women, threshold=-100.0)
     calls = np.arange(count) % 2 == 0
@@ -66,17 +67,22 @@ def test_strength_and_focus_say_how_often_a_called_view_comes_first(model, women
     of = {1: (np.full(count, 2.0), wide), 0: (high, np.full(count, 0.9))}
     monkeypatch.setattr(explained_readings, "looks", lambda *_, target: of[target])
     monkeypatch.setattr(explained_readings, "called", lambda *_, **__: views.assign(called=calls))
+    added = pd.DataFrame({"cancer": [1.0, 3.0], "spiculated": [2.0, 2.0], "circumscribed": [1.0, 2.0]})
+    monkeypatch.setattr(explained_readings, "effects", lambda *_, **__: added)
     table = explained_readings.table(model, women, threshold=0.0, women=2, n=20).set_index("reading")
     assert list(table.index) == ["strength", "focus", "focus_malignant", "cancer", "outline"]
     assert table.loc["strength", "estimate"] == pytest.approx(roc_auc(high, calls.astype(int)) - 0.5)
     assert table.loc["focus", "estimate"] == 0.5
     assert table.loc["focus_malignant", "estimate"] == -0.5
     assert table["women"].tolist() == [8, 8, 8, 2, 2]
+    healthy = views[views["kind"] == "normal"].groupby("woman")["logit"].mean().to_numpy()
+    assert table.loc["cancer", "estimate"] == pytest.approx(2.0 / healthy.std(ddof=1))
+    assert table.loc["outline", "estimate"] == pytest.approx(0.5 / healthy.std(ddof=1))
     assert (table["low"] <= table["estimate"]).all()
     assert (table["estimate"] <= table["high"]).all()
 
 
-def test_effects_are_those_of_the_pairs_in_units_of_healthy_women(women):
+def test_effects_are_those_of_the_pairs(women):
     views = explained_cases.called(Sum(), women, threshold=0.0)
     number = next(
         explained_cases.number(name)

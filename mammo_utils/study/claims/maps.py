@@ -1,4 +1,8 @@
-"""What the screening work reads from its heat maps, judged by maps of one classifier on phantom women."""
+"""What the screening work reads from its heat maps, judged by maps of one classifier on phantom women.
+
+All of it is explored: the questions, and the least effect on a logit that matters, were put after the first
+maps had been seen.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The rule, fixed before the studies, by which an interval becomes a verdict on a claim."""
+"""The rule by which an interval becomes a verdict on a claim.
+
+It was fixed before the studies, but for the least ``effect`` on a logit, which came with the reading of maps.
+"""
 
 from __future__ import annotations
 
