@@ -43,7 +43,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(options: argparse.Namespace) -> int:
     """Write the tables; 1 if there is no classifier or an option is wrong."""
+    from mammo_utils.explain import layers
     from mammo_utils.explain.cam import METHODS
+    from mammo_utils.profile import choose
     from mammo_utils.study import (
         explained,
         explained_cases,
@@ -70,6 +72,12 @@ def main(options: argparse.Namespace) -> int:
     started = time.perf_counter()
     try:
         model, threshold, made = screening_file.trained(options.classifier)
+        for kind, names, known in (
+            ("method", methods, METHODS),
+            ("layer", options.layers or (), layers.names(model)),
+        ):
+            for name in names:  # before a table is written
+                choose(kind, name, known)
         women = screened.women("test", size=made["settings"]["size"])
         if "explained_readings" in options.tables:
             found = explained_readings.table(model, women, threshold=threshold, women=READ)

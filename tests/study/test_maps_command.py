@@ -64,5 +64,8 @@ def test_one_command_writes_all_tables(classifier, tmp_path, capsys):
 def test_what_is_wrong_is_said(classifier, tmp_path, capsys):
     assert main(["maps", "--classifier", str(tmp_path / "none.safetensors")]) == 1
     assert "none.safetensors" in capsys.readouterr().err
-    assert main(["maps", "--classifier", str(classifier), "--methods", "gradcan", "--layers", "stage4"]) == 1
-    assert "unknown method 'gradcan'" in capsys.readouterr().err
+    out = ["--classifier", str(classifier), "--out", str(tmp_path / "out")]
+    for option, name in (("--methods", "gradcan"), ("--layers", "stage9")):
+        assert main(["maps", *out, option, name]) == 1
+        assert f"'{name}'; choose one of" in capsys.readouterr().err
+    assert not list((tmp_path / "out").iterdir())  # what was there before would still be there
