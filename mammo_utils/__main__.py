@@ -24,6 +24,10 @@ COMMANDS = {
         "mammo_utils.study.pretrain_command",
         "train an encoder on images without labels, or on fractals",
     ),
+    "recipe": (
+        "mammo_utils.study.recipe_command",
+        "the published density recipe end to end, on phantoms or on real folders",
+    ),
     "encoder": ("mammo_utils.study.encoder_command", "make an encoder that comes with the course once more"),
     "screener": (
         "mammo_utils.study.screener_command",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import hashlib
 import os
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import replace
@@ -146,7 +145,7 @@ def _pretrain(options: argparse.Namespace) -> int:
     import torch
 
     from mammo_utils.models.segmentation import build
-    from mammo_utils.study import encoder_file
+    from mammo_utils.study import encoder_file, unlabelled
     from mammo_utils.synth import fractals
     from mammo_utils.training.devices import launch
     from mammo_utils.training.pretraining import RECIPES, fields_of
@@ -162,9 +161,8 @@ def _pretrain(options: argparse.Namespace) -> int:
     else:
         settings |= {"data": options.data, "labelled": options.labelled, "transductive": options.transductive}
         settings |= {"keep_test": options.keep_test, "images": len(pool), "women": pool["group"].nunique()}
-        # Another folder may hold as many: the digest tells them apart and names nobody.
-        names = "\n".join(sorted(pool["image_id"]))
-        settings |= {"digest": hashlib.sha256(names.encode()).hexdigest()[:12]}
+        # Another folder may hold as many.
+        settings |= {"digest": unlabelled.digest(pool)}
     if encoder_file.finished(options.out, settings):
         print(f"{options.out} is there already")
         return 0
@@ -202,9 +200,6 @@ def _pool(options: argparse.Namespace) -> tuple:
     known = [unlabelled.table_of(*pair) for pair in zip(names, roots or [None] * len(names), strict=True)]
     pool = unlabelled.pool(table, known, keep_test=options.keep_test, transductive=options.transductive)
     print(f"pool: {len(pool)} images of {pool['group'].nunique()} women of {options.data}")
-    if options.method == "multiview" and not pool["group"].duplicated().any():
-        raise ValueError(
-            "multiview learns from several views of a woman, and every woman here has one image: say in the "
-            "column patient_id whose they are, or choose another method"
-        )
+    if options.method == "multiview":
+        unlabelled.several(pool)
     return table, pool

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+
 import pandas as pd
 
 from mammo_utils import profile
@@ -73,6 +75,35 @@ def pool(
             "others, or leave them out with --labelled"
         )
     return table
+
+
+def several(pool: pd.DataFrame) -> None:
+    """Raise ``ValueError`` where no woman has two images, as learning from several views of one needs."""
+    if not pool["group"].duplicated().any():
+        raise ValueError(
+            "multiview learns from several views of a woman, and every woman here has one image: say in the "
+            "column patient_id whose they are, or choose another method"
+        )
+
+
+def digest(table: pd.DataFrame) -> str:
+    """Twelve characters that tell the images of ``table`` from as many others and name nobody."""
+    return hashlib.sha256("\n".join(sorted(table["image_id"])).encode()).hexdigest()[:12]
+
+
+def at_most(table: pd.DataFrame, count: int | None, *, option: str, seed: int = 0) -> pd.DataFrame:
+    """All images of as many women as have ``count`` of them at most, or of all; the seed redraws the women.
+
+    Raises ``ValueError`` that names the ``option`` where that is none.
+    """
+    if count is None:
+        return table.reset_index(drop=True)
+    sizes = table["group"].value_counts()
+    order = sorted(sizes.index, key=lambda name: hashlib.sha256(f"{seed}:{name}".encode()).hexdigest())
+    chosen = sizes[order].cumsum() <= count
+    if not chosen.any():
+        raise ValueError(f"{option} {count}: the first woman has {sizes[order[0]]} images; give more")
+    return table[table["group"].isin(chosen.index[chosen])].reset_index(drop=True)
 
 
 def _counted(table: pd.DataFrame) -> str:

@@ -1,0 +1,209 @@
+"""What a run of the density recipe says of itself: a model card, and its numbers beside the paper's."""
+
+from __future__ import annotations
+
+import textwrap
+from importlib import import_module
+from pathlib import Path
+
+import pandas as pd
+
+from mammo_utils.study import provenance
+from mammo_utils.study.segmenter import Settings
+
+BANNER = "**For teaching and research only: this is no medical device, and nothing here is a diagnosis.**"
+PAPER = "Qu et al. 2026, medRxiv 10.64898/2026.02.23.26346855"
+# What its abstract says of the step from the reference to the recipe.
+PUBLISHED = {
+    "density_mae": ("error of percent density (mean absolute, points)", "14.8 → 11.8"),
+    "spearman": ("Spearman's correlation of density and class A–D", "0.42 → 0.51"),
+}
+NOT_FOUND = (
+    "the formula and weights of the hybrid loss",
+    "a table of Dice or IoU",
+    "the size of images, optimiser, learning rates, epochs and batch",
+    "which EfficientNet and which decoder",
+    "which views are alike in its multi-view learning: all of a woman or those of a breast",
+    "how long the encoder learnt without labels",
+    "the rank of LoRA",
+    "how the 596 labelled images were split, and what both numbers were measured on",
+    "whether the labelled women were left out of the 20,000 unlabelled images",
+    "its table of GPU hours, and a repository of its code",
+)
+SPLITS = {
+    "train": "labelled, learnt from",
+    "valid": "labelled, the best epoch was chosen on them",
+    "test": "labelled, left out",
+    "pool": "unlabelled",
+    "unseen": "unlabelled, left out",
+}
+PHANTOM = (
+    "It learnt from phantoms, which are drawings of breasts: its scores say nothing about patients, and it "
+    "is of no use on their images."
+)
+LIMITS = (
+    "Intervals are of 95 % and resample women: they speak of other women of this data set, not of another "
+    "training. One training is one draw of split, weights and order.",
+    "An interval of fewer than some twenty women is too narrow, and of two or three it means nothing.",
+    "The encoder has seen the images of `pool` without labels, if it learnt from any: read `unseen` and "
+    "`test` first. Where no breast is found in an image its density counts as 0.",
+    "Nothing was tested on other machines, sites or populations than those of the data above.",
+)
+
+
+def write(folder: Path, given, settings: Settings, data: dict, table, scores: pd.DataFrame) -> None:
+    """Write ``model_card.md`` and ``report.md`` of a run of `recipe.recipe` into ``folder``.
+
+    ``given`` is its `recipe.Recipe`, ``table`` that of ``density.csv`` with the column ``group``.
+    """
+    phantom = "phantom" in (data["data"], data["labelled"])
+    for name, lines in (
+        ("model_card.md", card(given, settings, data, table, scores)),
+        ("report.md", report(given, table, scores)),
+    ):
+        text = "\n".join([lines[0], "", BANNER, *(["", PHANTOM] if phantom else []), *lines[1:], ""])
+        (folder / name).write_text(_filled(text), encoding="utf-8")
+
+
+def card(given, settings: Settings, data: dict, table: pd.DataFrame, scores: pd.DataFrame) -> list[str]:
+    """The model card, line by line."""
+    made = {"commit": provenance.commit(), "machine": provenance.machine(given.precision)}
+    first = f"an encoder that learnt from several views of a woman, starting from {data['start']}"
+    pretrained = table["pretrained"].any()
+    run = {
+        "network": given.model,
+        "size of images": f"{given.size} pixels high",
+        "encoder starts from": first if pretrained else data["start"],
+        "images through the encoder without labels": given.pretrain_images if pretrained else 0,
+        "loss": settings.loss + (f", λ = {settings.lam:g}" if settings.lam is not None else ""),
+        "strategy": settings.strategy,
+        "learnt masks": f"{settings.target} in {settings.breast}",
+        "epochs, highest rate, batch": f"{given.epochs}, {given.lr:g}, {given.batch_size}",
+        "seed": given.seed,
+        **made,
+        "date": provenance.today(),
+    }
+    sources = [
+        import_module(f"mammo_utils.data.catalogs.{name}").SOURCE
+        for name in dict.fromkeys((data["data"], data["labelled"]))
+    ]
+    licences = [f"* {one.title}: {one.licence}; from {one.where}" for one in sources]
+    return [
+        "# Model card: dense tissue and breast on mammograms",
+        "",
+        "`weights.safetensors` marks dense tissue and breast in a prepared grey image (two logits a pixel); "
+        "percent density is the share of the found breast that is found dense. `encoder.safetensors` is its "
+        "encoder before it saw a label, if it learnt without labels.",
+        "",
+        "## What it was trained on",
+        "",
+        *_table(["split", "what", "images", "women"], counts(table)),
+        "",
+        f"Labelled: {data['labelled']}; unlabelled: {data['data']}. No woman is in two splits, and none of "
+        "those with labels is in the pool.",
+        "",
+        "## Settings",
+        "",
+        *_table(["", ""], run.items()),
+        "",
+        "## Scores",
+        "",
+        *_scores(scores),
+        "",
+        "## Limits",
+        "",
+        *(f"* {limit}" for limit in LIMITS),
+        "",
+        "## Licences of the data",
+        "",
+        "As far as they could be found; the owner's page decides what may be done with data and weights that "
+        "come from it, so check it before you use or pass on anything.",
+        "",
+        *licences,
+    ]
+
+
+def report(given, table: pd.DataFrame, scores: pd.DataFrame) -> list[str]:
+    """The numbers beside the paper's, line by line."""
+    rows = []
+    for metric, (name, published) in PUBLISHED.items():
+        own = scores[scores["metric"] == metric]
+        seen = {"pool": "pool, pretrained on"} if table["pretrained"].any() else {}
+        for _, row in own.iterrows():
+            on = f"{seen.get(row['on'], row['on'])}: {row['images']} images of {row['women']} women"
+            rows.append((name, published, _interval(row), on))
+        if own.empty:
+            rows.append((name, published, "not known", "no image has a density class"))
+    without = ", ".join(given.leave_out)
+    return [
+        "# Report: the density recipe",
+        "",
+        f"Left out: {without}."
+        if without
+        else "Nothing is left out: multi-view, full fine-tuning, hybrid loss.",
+        "",
+        f"## Beside the paper ({PAPER})",
+        "",
+        *_table(["", "paper: before → recipe", "this run", "of"], rows),
+        "",
+        "The two columns cannot be compared as they stand: protocols differ. The paper's numbers are those "
+        "of its abstract, read in a mirror; its full text could not be reached. This run is one training, "
+        "not a step from one recipe to another: for that train again with `--leave-out` in another folder, "
+        "with a rate that suits it, and with several seeds.",
+        "",
+        "Not found in what could be read of it:",
+        "",
+        *(f"* {fact}" for fact in NOT_FOUND),
+        "",
+        "So the loss, the sizes, the rates and the split are this course's own.",
+        "",
+        "## All scores",
+        "",
+        *_scores(scores),
+        "",
+        "## Limits",
+        "",
+        *(f"* {limit}" for limit in LIMITS),
+    ]
+
+
+def counts(table: pd.DataFrame) -> list[tuple]:
+    """Split, what it is, images and women of every split that has any."""
+    found = []
+    for name, what in SPLITS.items():
+        own = table[table["split"] == name]
+        if name == "pool":
+            what += ", learnt from without labels" if own["pretrained"].any() else ", not learnt from"
+        if len(own):
+            found.append((name, what, len(own), own["group"].nunique()))
+    return found
+
+
+def _scores(scores: pd.DataFrame) -> list[str]:
+    rows = [(r["on"], r["metric"], _interval(r), r["images"], r["women"]) for _, r in scores.iterrows()]
+    return _table(["on", "score", "estimate [95 %]", "images", "women"], rows)
+
+
+def _interval(row: pd.Series) -> str:
+    """
+    >>> _interval(pd.Series({"metric": "dice", "estimate": 0.5, "low": 0.45, "high": 0.55}))
+    '0.50 [0.45, 0.55]'
+    """
+    places = 1 if row["metric"].startswith("density") else 2
+    low, high = (f"{row[limit]:.{places}f}" for limit in ("low", "high"))
+    return f"{row['estimate']:.{places}f} [{low}, {high}]"
+
+
+def _table(header: list[str], rows) -> list[str]:
+    lines = [header, ["---"] * len(header), *rows]
+    return [f"| {' | '.join(str(cell) for cell in line)} |" for line in lines]
+
+
+def _filled(text: str) -> str:
+    """The text with its paragraphs and list entries broken at 120 characters, tables as they are."""
+    return "\n".join(
+        line
+        if line.startswith(("|", "#"))
+        else textwrap.fill(line, 120, subsequent_indent="  " * line.startswith("*"))
+        for line in text.split("\n")
+    )
