@@ -87,7 +87,7 @@ def recipe(pool, unseen, labelled, given: Recipe, folder, *, cache=None, workers
     table = pd.concat([_of_labelled(model, known, part, settings), _of_others(model, others, learnt)])
     table["pretrained"] = (table["split"] == "pool") & ("multi-view" not in given.leave_out)
     judged = scores(found, known, table)
-    catalogs.write(table.drop(columns="group").round(4), folder / DENSITY)
+    catalogs.write(table.drop(columns="group").round(6), folder / DENSITY)
     catalogs.write(judged.round(4), folder / SCORES)
     film.predictions(known.images[found.row], found).savefig(folder / FIGURE)
     recipe_card.write(folder, given, settings, data, table, judged)
