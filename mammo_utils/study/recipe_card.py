@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import textwrap
 from importlib import import_module
 from pathlib import Path
 
 import pandas as pd
 
-from mammo_utils.study import provenance
-from mammo_utils.study.segmenter import Settings
+from mammo_utils.models import weights
+from mammo_utils.study.segmenter import SETTINGS, Settings
 
 BANNER = "**For teaching and research only: this is no medical device, and nothing here is a diagnosis.**"
 PAPER = "Qu et al. 2026, medRxiv 10.64898/2026.02.23.26346855"
@@ -58,30 +59,29 @@ def write(folder: Path, given, settings: Settings, data: dict, table, scores: pd
     """
     phantom = "phantom" in (data["data"], data["labelled"])
     for name, lines in (
-        ("model_card.md", card(given, settings, data, table, scores)),
+        ("model_card.md", card(folder, given, settings, data, table, scores)),
         ("report.md", report(given, table, scores)),
     ):
         text = "\n".join([lines[0], "", BANNER, *(["", PHANTOM] if phantom else []), *lines[1:], ""])
         (folder / name).write_text(_filled(text), encoding="utf-8")
 
 
-def card(given, settings: Settings, data: dict, table: pd.DataFrame, scores: pd.DataFrame) -> list[str]:
-    """The model card, line by line."""
-    made = {"commit": provenance.commit(), "machine": provenance.machine(given.precision)}
+def card(folder: Path, given, settings: Settings, data: dict, table, scores: pd.DataFrame) -> list[str]:
+    """The model card, line by line; ``folder`` holds the run."""
     first = f"an encoder that learnt from several views of a woman, starting from {data['start']}"
     pretrained = table["pretrained"].any()
+    through = weights.made(settings.weights)["images_through"] if pretrained else 0
     run = {
         "network": given.model,
         "size of images": f"{given.size} pixels high",
         "encoder starts from": first if pretrained else data["start"],
-        "images through the encoder without labels": given.pretrain_images if pretrained else 0,
+        "images through the encoder without labels": through,
         "loss": settings.loss + (f", λ = {settings.lam:g}" if settings.lam is not None else ""),
         "strategy": settings.strategy,
         "learnt masks": f"{settings.target} in {settings.breast}",
         "epochs, highest rate, batch": f"{given.epochs}, {given.lr:g}, {given.batch_size}",
         "seed": given.seed,
-        **made,
-        "date": provenance.today(),
+        **json.loads((folder / SETTINGS).read_text())["made"],  # when it was begun
     }
     sources = [
         import_module(f"mammo_utils.data.catalogs.{name}").SOURCE
@@ -204,6 +204,11 @@ def _filled(text: str) -> str:
     return "\n".join(
         line
         if line.startswith(("|", "#"))
-        else textwrap.fill(line, 120, subsequent_indent="  " * line.startswith("*"))
+        else textwrap.fill(
+            line,
+            120,
+            subsequent_indent="  " * line.startswith("*"),
+            break_on_hyphens=False,  # addresses
+        )
         for line in text.split("\n")
     )
