@@ -138,22 +138,23 @@ def _phantoms(options: argparse.Namespace) -> list[Path]:
     for option in ("root", "labelled", "labelled_root", "keep_test"):
         if getattr(options, option):
             raise ValueError(f"--{option.replace('_', '-')} is of no use without --data: name a data set")
-    folders, amounts = [], (options.unlabelled, options.labels)
-    for option, cohort, amount, usual in zip(
-        ("unlabelled", "labels"), ("pool", "train"), amounts, SIZES[profile.current().name][:2], strict=True
+    cohorts = {"pool": ("--unlabelled", options.unlabelled), "train": ("--labels", options.labels)}
+    women = {}
+    for (cohort, (option, amount)), usual in zip(
+        cohorts.items(), SIZES[profile.current().name], strict=False
     ):
-        women = exams.cohort(cohort)[: (usual if amount is None else max(amount, 0)) // 4]
-        if len(women) < 2:
-            raise ValueError(f"--{option} {amount}: a phantom woman has four images; give 8 or more")
-        folder = (
-            profile.cache_dir() / f"phantom_{breast.VERSION}" / f"recipe_{cohort}_{len(women)}_{options.size}"
-        )
+        women[cohort] = exams.cohort(cohort)[: (usual if amount is None else max(amount, 0)) // 4]
+        if len(women[cohort]) < 2:
+            raise ValueError(f"{option} {amount}: a phantom woman has four images; give 8 or more")
+    home, folders = profile.cache_dir() / f"phantom_{breast.VERSION}", []
+    for cohort, drawn in women.items():
+        folder = home / f"recipe_{cohort}_{len(drawn)}_{options.size}"
         folder.mkdir(parents=True, exist_ok=True)
         with locked(folder / "lock"):
             if not (folder / "phantom.csv").is_file():  # written last
-                print(f"drawing {len(women)} phantom women of the cohort {cohort}", flush=True)
+                print(f"drawing {len(drawn)} phantom women of the cohort {cohort}", flush=True)
                 files = {"layout": "phantom", "size": 2 * options.size, "workers": options.workers}
-                exams.write(folder, women, **files)
+                exams.write(folder, drawn, **files)
         folders.append(folder)
     return folders
 

@@ -136,7 +136,7 @@ def test_densities_are_the_masks_of_the_kept_weights_counted_pixel_by_pixel(run,
             pairs = [pair for lines in zip(dense, breast, strict=True) for pair in zip(*lines, strict=True)]
             area = sum(b for _, b in pairs)
             percent = 100 * sum(d and b for d, b in pairs) / area if area else 0
-            assert found["percent_density"][name] == pytest.approx(percent, abs=0.1)  # a pixel on the line
+            assert found["percent_density"][name] == pytest.approx(percent, abs=0.5)  # pixels on the line
             seen.append(name)
     assert sorted(seen) == sorted(found.index)
     assert (found["percent_density"] > 5).mean() > 0.5  # or most would be nought either way
@@ -273,7 +273,7 @@ def test_fewer_images_are_whole_women(root, tmp_path, listed, capsys):
 
 @pytest.mark.slow
 def test_a_run_killed_in_either_stage_ends_with_the_weights_of_one_left_alone(root, tmp_path):
-    options = ["--epochs", "15", "--pretrain-images", "720"]
+    options = ["--epochs", "8", "--pretrain-images", "360"]
     data = ["--data", "vindr", "--root", root / "vindr", "--labelled-root", root / "density"]
     given = [*data, "--cache", root / "cache", *QUICK, *options, "--out", tmp_path / "killed"]
     for waited_for, not_yet in (
