@@ -45,6 +45,10 @@ COMMANDS = {
         "mammo_utils.study.claims_command",
         "judge every claim of the published works by the tables of results",
     ),
+    "figures": (
+        "mammo_utils.study.exhibits_command",
+        "write every figure and table of the published works that the tables of results are enough for",
+    ),
 }
 
 

@@ -131,34 +131,40 @@ def effects(runs: pd.DataFrame, value: str, *, level: float = 0.95) -> dict[str,
     return {name: paired_t(difference.to_numpy(), level=level) for name, difference in found.items()}
 
 
-def crossed(runs: pd.DataFrame, value: str = "roc_auc", *, delta: float | None = 0.02) -> Figure:
+def crossed(runs: pd.DataFrame, *values: str, delta: float | None = 0.02, level: float = 0.95) -> Figure:
     """The 2×2 as an interaction plot beside the effects; parallel lines have no interaction.
 
-    Grey points are single seeds, the grey band is what does not matter, ±``delta``; the warm-up alone stands
+    A row for each of ``values``, by default ROC-AUC alone; ``level`` is that of the effects' intervals.  Grey
+    points are single seeds, the grey band is what does not matter, ±``delta``; the warm-up alone stands
     apart.
     """
+    values = values or ("roc_auc",)
     some = runs[runs["imbalance"] == "pos_weight"]
-    table = bars(some, value, ["stages", "unfreezing"])
-    figure, axes = new(1, 2, size=(10, 3.9), width_ratios=(1.25, 1))
-    left, right = axes[0]
+    figure, axes = new(len(values), 2, size=(10, 3.9 * len(values)), width_ratios=(1.25, 1))
+    for (left, right), value in zip(axes, values, strict=True):
+        _arms(left, some, value)
+        _effects(right, effects(some, value, level=level), delta)
+        right.set_xlabel(f"change of {SCORES.get(value, value)}")
+    return figure
+
+
+def _arms(ax: Axes, runs: pd.DataFrame, value: str) -> None:
+    table = bars(runs, value, ["stages", "unfreezing"])
     for shift, (way, (colour, marker)) in zip((-0.05, 0.05), LOOKS.items(), strict=True):
         there = [stage for stage in STAGES if (stage, way) in table.index]
         at = np.array([list(STAGES).index(stage) for stage in there]) + shift
         own = table.loc[[(stage, way) for stage in there]]
         pair = [stage != "warm_up_only" for stage in there]
-        left.plot(at[pair], own["estimate"][pair], color=colour, lw=1.5)
-        left.vlines(at, own["low"], own["high"], color=colour, lw=own["width"])
-        left.plot(at, own["estimate"], marker, color=colour, ms=8, label=UNFREEZING[way])
+        ax.plot(at[pair], own["estimate"][pair], color=colour, lw=1.5)
+        ax.vlines(at, own["low"], own["high"], color=colour, lw=own["width"])
+        ax.plot(at, own["estimate"], marker, color=colour, ms=8, label=UNFREEZING[way])
         for x, stage in zip(at, there, strict=True):
-            single = some.loc[(some["stages"] == stage) & (some["unfreezing"] == way), value]
-            left.plot(np.full(len(single), x + 2.2 * shift), single, ".", color=GREY, ms=4, zorder=0)
-    shown = [stage for stage in STAGES if stage in set(some["stages"])]
-    left.set(xticks=range(len(shown)), xticklabels=[STAGES[s] for s in shown], xlim=(-0.4, len(shown) - 0.6))
-    left.set_ylabel(SCORES.get(value, value))
-    left.legend(frameon=False, fontsize=8, loc="best")
-    _effects(right, effects(some, value), delta)
-    right.set_xlabel(f"change of {SCORES.get(value, value)}")
-    return figure
+            single = runs.loc[(runs["stages"] == stage) & (runs["unfreezing"] == way), value]
+            ax.plot(np.full(len(single), x + 2.2 * shift), single, ".", color=GREY, ms=4, zorder=0)
+    shown = [stage for stage in STAGES if stage in set(runs["stages"])]
+    ax.set(xticks=range(len(shown)), xticklabels=[STAGES[s] for s in shown], xlim=(-0.4, len(shown) - 0.6))
+    ax.set_ylabel(SCORES.get(value, value))
+    ax.legend(frameon=False, fontsize=8, loc="best")
 
 
 def _effects(ax: Axes, found: Mapping[str, Interval], delta: float | None) -> None:
