@@ -1,11 +1,13 @@
 # make lab        open the course in JupyterLab              make test       everything, as before a release
 # make notebooks  run and rewrite the notebooks              make test-fast  what a change needs, in a few minutes
-# make figures    save the notebooks' figures as PNG files   make bench      measurements against the peers
+# make figures    the exhibits of the published works        make bench      measurements against the peers
+# make notebook-figures  save the notebooks' figures as PNG files
 #
-# Each sets up .venv first, once.  PYTHON=… chooses the interpreter, NOTEBOOKS=… the notebooks.
+# Each sets up .venv first, once.  PYTHON=… chooses the interpreter, NOTEBOOKS=… the notebooks; RESULTS=… is a
+# folder of tables of your own for the figures, DATA=… with ROOT=… counts a data set on your disk instead.
 
 .DEFAULT_GOAL := lab
-.PHONY: lab test test-fast lint notebooks figures bench
+.PHONY: lab test test-fast lint notebooks figures notebook-figures bench
 
 BIN := .venv/bin
 PYTHON ?= $(or $(firstword $(foreach name,python3 python python3.13 python3.12 python3.11,\
@@ -49,8 +51,13 @@ test-fast: lint
 notebooks: .venv/.installed
 	$(BIN)/python -m mammo_utils.course.write $(NOTEBOOKS)
 
+# What stems from a reader's own tables or data goes to build/, not among the figures that come along.
 figures: .venv/.installed
-	$(BIN)/python -m mammo_utils.course.figures build/figures $(NOTEBOOKS)
+	$(BIN)/python -m mammo_utils figures --out $(if $(DATA)$(RESULTS),build/figures,figures) \
+	  $(if $(RESULTS),--results '$(RESULTS)') $(if $(DATA),--data '$(DATA)') $(if $(ROOT),--root '$(ROOT)')
+
+notebook-figures: .venv/.installed
+	$(BIN)/python -m mammo_utils.course.figures build/notebook_figures $(NOTEBOOKS)
 
 bench: .venv/.installed
 	$(BIN)/python -m pip install --disable-pip-version-check --quiet -e '.[bench]'

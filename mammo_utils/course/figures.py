@@ -1,4 +1,4 @@
-"""``make figures``: the figures of the notebooks as PNG files, for slides."""
+"""``make notebook-figures``: the figures of the notebooks as PNG files, for slides."""
 
 from __future__ import annotations
 

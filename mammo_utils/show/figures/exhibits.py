@@ -26,10 +26,14 @@ CHARACTERS = {9: 13.0, 7: 17.0}  # that fit an inch, by size of the letters
 def captioned(figure: Figure, title: str, note: str) -> Figure:
     """Write ``title`` over the figure and ``note`` under it, outside of what is drawn already.
 
-    Both are broken into lines as wide as the figure; save it with ``bbox_inches="tight"``.
+    Both are broken into lines as wide as the figure, whose layout is final; save it with
+    ``bbox_inches="tight"``.
     """
     height = figure.get_figheight()
-    for legend in figure.legends:  # else a legend outside of the axes moves with the edge of what is saved
+    # All stays where the layout put it: a legend outside of the axes would move to the edge of what is saved.
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")
+    for legend in figure.legends:
         legend.set_bbox_to_anchor((0, 0, 1, 1), transform=figure.transFigure)
     for text, size, weight, at, side in ((title, 9, "bold", 1, "bottom"), (note, 7, "normal", 0, "top")):
         lines = textwrap.wrap(text, int(figure.get_figwidth() * CHARACTERS[size]))
@@ -129,7 +133,8 @@ def sizes(table: pd.DataFrame, *, claimed: float) -> Figure:
     for row, (_, own) in enumerate(table.iterrows()):
         ax.barh(row, own["megabytes"], height=0.55, color=BLUE)
         text = f" {own['megabytes']:.1f} MB, {own['parameters'] / 1e6:.2f} million parameters"
-        ax.text(own["megabytes"], row, text, va="center", fontsize=8, color=INK)
+        written = ax.text(own["megabytes"] + 1, row, text, va="center", fontsize=8, color=INK)
+        written.set_bbox({"facecolor": "white", "edgecolor": "none", "pad": 0.5})  # over the dashed line
     ax.axvline(claimed, color=ORANGE, lw=1.5, ls="dashed", label=f"published size, {claimed:g} MB")
     ax.set(yticks=range(len(table)), yticklabels=list(table.index), ylim=(len(table) - 0.5, -0.5))
     ax.set(xlabel="size in float32 (MB)", xlim=(0, 1.7 * max(claimed, table["megabytes"].max())))

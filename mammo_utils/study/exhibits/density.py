@@ -232,6 +232,6 @@ EXHIBITS = (
         ("losses",),
         weight,
         "the weights of the hybrid loss, which were not found",
-        "grey points: single runs, line: their mean, no interval",
+        "grey points: single runs, line: their mean, no interval; green: BCE + Dice, without the term",
     ),
 )
