@@ -17,6 +17,13 @@ KINDS = ("png", "svg", "csv")
 COLOURS = 64  # of a PNG's palette: lines and letters need few
 # Neither a date nor a version: the same numbers make the same bytes.
 PLAIN = {"Date": None, "Creator": None}
+# What the works show, or may show, that no table of results can give.
+ELSEWHERE = (
+    "Density: the full text was not reached, so that none of its own tables and figures is known.",
+    "Histology: the same; its accuracy on BreakHis needs that data set: `train histology`.",
+    "Screening: scores on RSNA and INbreast themselves need these data sets: `train screening`.",
+    "Screening: the Grad-CAM pictures of single cases; notebook 08 draws such of phantom women.",
+)
 
 
 def save(made: Made, folder: Path, name: str) -> list[Path]:
@@ -54,9 +61,8 @@ def page(exhibits: Mapping[str, Exhibit], there: Iterable[str], waiting: Mapping
             files = f"[{one.name}]({one.name}.png) ([SVG]({one.name}.svg), [CSV]({one.name}.csv))"
             tables = ", ".join(f"`{table}`" for table in one.tables) or "none: arithmetic"
             lines.append(f"| {files} | {one.title} | {tables} | {one.rebuilds} |")
-    if waiting:
-        lines += ["", "## Not here yet", ""]
-        lines += [f"- {line}" for line in waits(waiting)]
+    for title, own in (("Not here yet", waits(waiting)), ("Not rebuilt from tables", ELSEWHERE)):
+        lines += ["", f"## {title}", "", *(f"- {line}" for line in own)] if own else []
     return "\n".join(lines) + "\n"
 
 

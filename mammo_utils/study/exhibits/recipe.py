@@ -102,10 +102,10 @@ EXHIBITS = (
     Exhibit(
         "claims",
         "all works",
-        "Every claim of the three works: measured differences in multiples of what matters, and verdicts.",
+        "Claims of the published works: measured differences in multiples of what matters, and verdicts.",
         tuple(claims.tables()),
         judged,
-        "the statements of the three works, in our words",
+        "the statements of those works whose tables are there, in our words",
         "bars: t-intervals over seeds at 95 %, Bonferroni-adjusted within a study where decided; for single "
         "networks intervals by woman; arithmetic on published figures has the limits that it leaves open",
     ),
