@@ -33,6 +33,14 @@ COMMANDS = {
         "mammo_utils.study.screener_command",
         "write the screening classifier that comes with the course, from a run of its study",
     ),
+    "density": (
+        "mammo_utils.study.density_command",
+        "percent density, class and interval of your own mammograms, or why there are none",
+    ),
+    "densitometer": (
+        "mammo_utils.study.densitometer_command",
+        "make the file of the density tool that comes with the course",
+    ),
     "maps": (
         "mammo_utils.study.maps_command",
         "score heat maps of the screening classifier on phantom women",

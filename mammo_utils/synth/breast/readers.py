@@ -53,9 +53,14 @@ def _disc(radius: float) -> np.ndarray:
 
 def density_call(percent: float, classes: dict, rng) -> str:
     """A reader's class A–D for a percent density, drawn from the odds that the published spreads imply."""
-    share, mean, spread = np.transpose(list(classes.values()))
-    odds = share / spread * np.exp(-0.5 * ((percent - mean) / spread) ** 2)
+    odds = class_odds(percent, classes)
     return str(rng.choice(list(classes), p=odds / odds.sum()))
+
+
+def class_odds(percent: float, classes: dict) -> np.ndarray:
+    """How likely a reader calls each of ``classes`` for a percent density, up to a common factor."""
+    share, mean, spread = np.transpose(list(classes.values()))
+    return share / spread * np.exp(-0.5 * ((percent - mean) / spread) ** 2)
 
 
 def birads_call(lesions: tuple, rng) -> int:
