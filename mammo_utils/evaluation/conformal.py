@@ -9,7 +9,7 @@ import pandas as pd
 
 
 def half_width(errors, *, level: float = 0.9) -> float:
-    """The margin to both sides of a prediction that covers the truth of a new case with probability ``level``.
+    """The margin around a prediction that covers the truth of a new case with probability ``level``.
 
     ``errors``: differences, of either sign, between prediction and truth of n cases that the prediction has
     not learnt from, one for each woman: only cases that are independent of each other and drawn as the new

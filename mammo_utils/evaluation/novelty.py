@@ -9,7 +9,7 @@ from sklearn.covariance import LedoitWolf
 
 
 class Reference(NamedTuple):
-    """The middle (D,) of known features and the matrix (D, D) that makes them round: unit spread, unrelated."""
+    """The middle (D,) of known features, and the matrix (D, D) that gives them unit spread, unrelated."""
 
     centre: np.ndarray
     whiten: np.ndarray

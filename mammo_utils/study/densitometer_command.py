@@ -1,4 +1,4 @@
-"""``python -m mammo_utils densitometer``: make the file of the density tool, or compare what it refuses by."""
+"""``python -m mammo_utils densitometer``: make the file of the density tool, or compare its rules."""
 
 from __future__ import annotations
 

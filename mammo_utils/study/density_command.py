@@ -49,8 +49,8 @@ def main(options: argparse.Namespace) -> int:
     print(_printed(table))
     level = tool.made["settings"]["level"]
     print(
-        f"\nPercent density with an interval that covered {level:.0%} of phantom women's views; the class is a"
-        "\nphantom reader's likeliest, and no cut-off makes a radiologist's BI-RADS class."
+        f"\nThe interval is made to hold the truth for {level:.0%} of phantom women.  The class is what a phantom"
+        "\nreader would call this density; BI-RADS classes are a radiologist's judgement, no cut-off of it."
         f"\nThis tool has {density_tool.NOTE}."
     )
     if options.out:
@@ -63,22 +63,18 @@ def main(options: argparse.Namespace) -> int:
 
 def _printed(table) -> str:
     """The table for a terminal: one line a file, reasons last."""
-    measured = table["percent_density"].notna()
-    shown = table[["file"]].assign(
-        density=[
-            f"{value:.1f} %" if there else "-" for value, there in zip(table["percent_density"], measured)
-        ],
-        interval=[
-            f"{low:.1f} to {high:.1f}" if there else "-"
-            for low, high, there in zip(table["low"], table["high"], measured)
-        ],
-        **{"class": table["class"].where(measured, "-")},
-        verdict=[
-            f"{verdict}: {reason}" if reason else verdict
-            for verdict, reason in zip(table["verdict"], table["reason"])
-        ],
-    )
-    return shown.to_string(index=False, justify="left")
+    names = ("file", "density", "interval", "class", "verdict")
+    lines = [names]
+    for row in table.to_dict("records"):
+        verdict = f"{row['verdict']}: {row['reason']}" if row["reason"] else row["verdict"]
+        said = ("-", "-", "-")
+        if row["class"]:
+            limits = f"{row['low']:.1f} to {row['high']:.1f}"
+            said = (f"{row['percent_density']:.1f} %", limits, row["class"])
+        lines.append((row["file"], *said, verdict))
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    filled = (map(str.ljust, line, widths) for line in lines)
+    return "\n".join("  ".join(line).rstrip() for line in filled)
 
 
 def _write(folder: Path, files, found, table) -> None:
@@ -99,6 +95,5 @@ def _write(folder: Path, files, found, table) -> None:
         if one.dense is not None:
             figure = measured.overlay(one, note=NOTE)
             figure.savefig(folder / pictures[-1], metadata={"Description": NOTE})
-    table.insert(1, "picture", pictures)
-    table.to_csv(folder / TABLE, index=False)
+    table.assign(picture=pictures).to_csv(folder / TABLE, index=False)
     print(f"{folder / TABLE}\n" + "\n".join(str(folder / picture) for picture in pictures if picture))

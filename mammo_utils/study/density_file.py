@@ -1,7 +1,7 @@
 """The file of the density tool: trained, calibrated and scored on three sets of phantom women.
 
-The network learns the true dense tissue and not a reader's outline of it: percent density, the classes and the
-interval are all defined by the truth, and a reader's habit would go into every number as a bias.  On real
+The network learns the true dense tissue and not a reader's outline of it: percent density, the classes and
+the interval are all defined by the truth, and a reader's habit would go into every number as a bias.  On real
 images there are only readers; whoever fine-tunes there learns theirs.
 """
 
@@ -47,7 +47,7 @@ FIRST = 8  # women of ``test`` whose scores are kept apart, so that a short run 
 
 
 class Viewed(NamedTuple):
-    """Women and what the network says of their views: cache, `tasks.Masks` of all rows, and distances (N,)."""
+    """Women, what the network says of their views (`tasks.Masks` of all rows), and the distances (N,)."""
 
     images: ImageCache
     found: tasks.Masks
@@ -55,13 +55,13 @@ class Viewed(NamedTuple):
 
 
 def women(name: str, settings: dict) -> ImageCache:
-    """Those of ``settings`` in the cohort ``train``, ``valid`` or ``test``, or, ``shifted``, in its sibling."""
+    """Those of ``settings`` in the cohort ``train``, ``valid`` or ``test``, or in its sibling ``shifted``."""
     cohort, size = "test" if name == "shifted" else name, settings["size"]
     return phantoms.women(cohort, size=size, count=settings["women"][name], shifted=name == "shifted")
 
 
 def segmenter(settings: dict) -> tuple[Segmenter, dict]:
-    """The network trained as ``settings`` say, once, in the cache folder, and what was noted at its training."""
+    """The network trained as ``settings`` say, once, in the cache folder, and what was noted then."""
     asked = {name: settings[name] for name in LEARNT} | {"women": settings["women"]["train"]}
     path = profile.cache_dir() / f"phantom_{VERSION}" / "density_tool" / f"{settings['size']}.safetensors"
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -105,8 +105,8 @@ def pictures(images: ImageCache) -> np.ndarray:
 def write(path: Path, settings: dict = SETTINGS) -> dict:
     """Train if that is not done yet, calibrate, score, and write the densitometer to ``path``.
 
-    Returns what stands beside the weights: ``settings``; ``threshold`` of the probability from which tissue is
-    dense; ``margin`` of the interval in points; ``limit`` of the distance; ``cuts`` between the classes;
+    Returns what stands beside the weights: ``settings``; ``threshold`` of the probability from which tissue
+    is dense; ``margin`` of the interval in points; ``limit`` of the distance; ``cuts`` between the classes;
     ``scores`` on ``test`` and on ``shifted``, the women of another vendor and site, as `scored` has them;
     ``first``, scores of the first women of ``test``; and what `segmenter` noted of the training.
     """

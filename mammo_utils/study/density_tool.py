@@ -1,6 +1,7 @@
-"""Percent density of one's own mammograms by a segmenter of phantom women, with an interval and a right to refuse.
+"""Percent density of one's own mammograms by a segmenter of phantom women: with an interval, or refused.
 
-`density_file` makes the file that `trained` loads; ``python -m mammo_utils density`` prints what `measured` finds.
+`density_file` makes the file that `trained` loads; ``python -m mammo_utils density`` prints what `measured`
+finds.
 """
 
 from __future__ import annotations
@@ -55,7 +56,7 @@ class Densitometer(nn.Module):
 
 
 class Trained(NamedTuple):
-    """A `Densitometer` in evaluation mode and what stands beside it in its file, as `density_file.write` says."""
+    """A `Densitometer` in evaluation mode and what stands beside it in its file: see `density_file.write`."""
 
     model: Densitometer
     made: dict
@@ -112,8 +113,8 @@ def measured(path: str | Path, tool: Trained, *, anyway: bool = False) -> Measur
     """Percent density of the mammogram in a file, or why there is none.
 
     The interval is percent density ± the margin of the file, cut to 0–100; the class is what a phantom reader
-    would most probably call it.  Nothing is computed for an image with an objection of `unlike.seen` or beyond
-    the limit of the distance, unless ``anyway``; an image without a breast has no density in any case.
+    would most probably call it.  Nothing is computed for an image with an objection of `unlike.seen` or
+    beyond the limit of the distance, unless ``anyway``; an image without a breast has no density in any case.
 
     Raises ``ImageReadError`` for a file that cannot be read.
     """

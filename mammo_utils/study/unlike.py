@@ -23,7 +23,7 @@ CUT = 0.1  # share of the side opposite to the chest wall that a whole breast ma
 
 
 class Seen(NamedTuple):
-    """A file as the network takes it (None where no breast is found) and the plain objections to it, or ""."""
+    """A file as the network takes it (None where no breast is found) and a plain objection to it, or ""."""
 
     prepared: preprocess.Prepared | None
     objection: str
