@@ -49,8 +49,8 @@ def main(options: argparse.Namespace) -> int:
     print(_printed(table))
     level = tool.made["settings"]["level"]
     print(
-        f"\nThe interval is made to hold the truth for {level:.0%} of phantom women.  The class is what a phantom"
-        "\nreader would call this density; BI-RADS classes are a radiologist's judgement, no cut-off of it."
+        f"\nThe interval is made to hold the truth for {level:.0%} of phantom women.  The class is what a"
+        "\nphantom reader would call this density; BI-RADS classes are a radiologist's judgement, no cut-offs."
         f"\nThis tool has {density_tool.NOTE}."
     )
     if options.out:

@@ -18,7 +18,7 @@ from mammo_utils.data import dicom, preprocess
 from mammo_utils.models.inspect import mode
 from mammo_utils.models.segmenter import ready
 
-FLAT = 0.01  # standard deviation inside the breast below which there is nothing to see, of values in 0–1
+FLAT = 0.005  # interquartile range inside the breast below which there is nothing to see, of values in 0–1
 CUT = 0.1  # share of the side opposite to the chest wall that a whole breast may at most reach
 
 
@@ -46,7 +46,7 @@ def seen(path: str | Path, size: int) -> Seen:
     objection = ""
     if max(found.image.shape) < size:
         objection = f"too small: {found.image.shape[0]}×{found.image.shape[1]} pixels, at least {size} needed"
-    elif prepared.image[prepared.foreground].std() < FLAT:
+    elif np.subtract(*np.quantile(prepared.image[prepared.foreground], [0.75, 0.25])) < FLAT:
         objection = "nearly constant: what was found as breast is of one grey"
     elif _cut(prepared):
         objection = "the breast is cut: it reaches the side opposite to the chest wall"
