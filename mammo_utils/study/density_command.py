@@ -50,7 +50,7 @@ def main(options: argparse.Namespace) -> int:
     level = tool.made["settings"]["level"]
     print(
         f"\nThe interval is made to hold the truth for {level:.0%} of phantom women.  The class is what a"
-        "\nphantom reader would call this density; BI-RADS classes are a radiologist's judgement, no cut-offs."
+        "\nphantom reader would call this density; BI-RADS classes are a radiologist's judgement."
         f"\nThis tool has {density_tool.NOTE}."
     )
     if options.out:
