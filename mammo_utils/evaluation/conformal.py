@@ -21,7 +21,8 @@ def half_width(errors, *, level: float = 0.9) -> float:
     Raises ``ValueError`` for a level that is not between 0 and 1, missing errors, and fewer cases than the
     level takes (9 for 0.9).
 
-    Source: Papadopoulos et al., ECML 2002, 10.1007/3-540-36755-1_29; Lei et al., JASA 113 (2018) 1094.
+    Source: Papadopoulos et al., Inductive confidence machines for regression, ECML 2002; Lei et al., JASA
+    113 (2018) 1094.
 
     >>> half_width([3, -1, 2, -4], level=0.6)
     3.0

@@ -18,7 +18,7 @@ from mammo_utils.data import dicom, preprocess
 from mammo_utils.models.inspect import mode
 from mammo_utils.models.segmenter import ready
 
-FLAT = 0.005  # interquartile range inside the breast below which there is nothing to see, of values in 0–1
+FLAT = 0.01  # interquartile range inside the breast below which there is nothing to see, of values in 0–1
 CUT = 0.1  # share of the side opposite to the chest wall that a whole breast may at most reach
 
 

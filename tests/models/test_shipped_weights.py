@@ -9,7 +9,16 @@ from mammo_utils import profile
 from mammo_utils.explain import twins
 from mammo_utils.models import weights
 from mammo_utils.models.segmentation import build
-from mammo_utils.study import encoders, grid, outlined, screening_file, stages, transfer
+from mammo_utils.study import (
+    density_file,
+    density_tool,
+    encoders,
+    grid,
+    outlined,
+    screening_file,
+    stages,
+    transfer,
+)
 from mammo_utils.synth import exams
 from mammo_utils.synth.breast import VERSION, lesions
 
@@ -38,7 +47,7 @@ def test_the_card_says_what_the_files_say():
         ]
     assert said == expected
     there = {file.name for file in profile.shipped("weights").iterdir()} - {"README.md"}
-    assert there == {*expected, screening_file.NAME}
+    assert there == {*expected, screening_file.NAME, density_tool.NAME}
 
 
 def test_the_shipped_classifier_is_what_its_card_says():
@@ -60,6 +69,42 @@ def test_the_shipped_classifier_is_what_its_card_says():
     assert found.made["phantom"] == VERSION
     assert "dirty" not in found.made["commit"]
     assert profile.shipped(f"weights/{screening_file.NAME}").stat().st_size < 3e6
+
+
+def test_the_density_tool_is_what_its_card_says():
+    text = profile.shipped("weights/README.md").read_text(encoding="utf-8")
+    card = text.partition("## The density tool")[2].partition("\n## ")[0]
+    made = density_tool.trained().made
+    home, away = made["scores"]["test"], made["scores"]["shifted"]
+
+    def row(name, form):
+        return [f"{scores[name]:{form}}" for scores in (home, away)]
+
+    def covered(scores):
+        return f"{scores['coverage']:.3f} ({scores['coverage_low']:.3f} to {scores['coverage_high']:.3f})"
+
+    said = re.findall(r"^\| (\w.+?) \| ([-\d].*?) \| ([-\d].*?) \|$", card, re.MULTILINE)
+    assert {name: values for name, *values in said} == {
+        "women": [str(made["settings"]["women"][name]) for name in ("test", "shifted")],
+        "Dice of dense tissue": row("dice", ".3f"),
+        "Dice of the breast": row("dice_breast", ".3f"),
+        "error of percent density, mean of its size (points)": row("mae", ".2f"),
+        "the same with its sign": row("bias", ".2f"),
+        "rank correlation with the true percent density": row("spearman", ".3f"),
+        "rank correlation with a reader's class": row("spearman_class", ".3f"),
+        "class as a reader's": row("class_same", ".3f"),
+        "weighted kappa of the classes": row("kappa", ".3f"),
+        "intervals that hold the truth (95 % interval by woman)": [covered(home), covered(away)],
+        "refused by its distance": row("refused", ".3f"),
+    }
+    assert f"± {made['margin']:.1f} points" in card
+    assert f"up to {made['limit']:.1f}" in card
+    assert " / ".join(f"{cut:.1f}" for cut in made["cuts"]) in card
+    assert f"probability of {made['threshold']:.2f}" in card
+    assert made["settings"] == density_file.SETTINGS
+    assert made["phantom"] == VERSION
+    assert "dirty" not in made["commit"]
+    assert profile.shipped(f"weights/{density_tool.NAME}").stat().st_size < 8e6
 
 
 def test_the_shipped_classifier_tells_cancers_from_their_healthy_twins():
