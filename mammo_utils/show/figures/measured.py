@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from matplotlib.figure import Figure
 
-from mammo_utils.show.figures import INK, ORANGE, SKY, image, new, outline
+from mammo_utils.show.figures import INK, ORANGE, RED, SKY, image, new, outline
 
 
 def overlay(found, *, note: str) -> Figure:
@@ -22,5 +22,6 @@ def overlay(found, *, note: str) -> Figure:
     verdict = found.verdict.upper() if found.reason else found.verdict
     handles = [axes[0, 0].plot([], [], color=colour)[0] for colour in (SKY, ORANGE)]
     figure.legend(handles, ["breast", "dense tissue"], loc="outside upper center", ncols=2, frameon=False)
-    figure.supxlabel(f"{said}\n{verdict}\n{note}".replace(": for", ":\nfor"), fontsize=8, color=INK)
+    text = f"{said}\n{verdict}\n{note}".replace(": for", ":\nfor")
+    figure.supxlabel(text, fontsize=8, color=RED if found.reason else INK)
     return figure
