@@ -50,7 +50,7 @@ def main(options: argparse.Namespace) -> int:
     level = tool.made["settings"]["level"]
     print(
         f"\nThe interval is made to hold the truth for {level:.0%} of phantom women; it promises nothing for"
-        "\nan image that is refused.  The class is what a phantom reader would most probably call this density;"
+        "\nan image that is refused.  The class is what a phantom reader would most probably call this;"
         "\nBI-RADS classes are a radiologist's judgement and no cut-off of percent density."
         f"\nThis tool has {density_tool.NOTE}."
     )
