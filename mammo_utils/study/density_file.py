@@ -34,7 +34,7 @@ from mammo_utils.training import tasks
 # ``tuning`` women of ``valid`` choose the threshold of the probability, the others the interval.
 SETTINGS = {"model": SMALL, "weights": "multiview", "target": "dense", "loss": "hybrid_density"}
 SETTINGS |= {"lam": losses.LAM, "budget": 12_288, "lr": transfer.RATES[SMALL, "multiview"], "size": 128}
-SETTINGS |= {"seed": 0, "rule": "stages", "level": 0.9, "accepted": 0.99, "tuning": 40}
+SETTINGS |= {"seed": 0, "rule": "statistics", "level": 0.9, "accepted": 0.99, "tuning": 40}
 SETTINGS |= {"women": {"train": 640, "valid": 160, "test": 500, "shifted": 200}}
 LEARNT = (
     "model",
