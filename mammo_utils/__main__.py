@@ -37,8 +37,8 @@ COMMANDS = {
         "mammo_utils.study.density_command",
         "percent density, class and interval of your own mammograms, or why there are none",
     ),
-    "densitometer": (
-        "mammo_utils.study.densitometer_command",
+    "gauge": (
+        "mammo_utils.study.gauge_command",
         "make the file of the density tool that comes with the course",
     ),
     "maps": (

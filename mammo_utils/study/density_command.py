@@ -24,7 +24,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         help="compute also for images that are unlike those it learnt from, and mark them",
     )
     parser.add_argument(
-        "--weights", type=Path, metavar="FILE", help="of `densitometer` (default: the file of the package)"
+        "--weights", type=Path, metavar="FILE", help="of `gauge` (default: the file of the package)"
     )
 
 

@@ -94,13 +94,13 @@ def trained(path: str | Path | None = None) -> Trained:
         except FileNotFoundError:
             raise FileNotFoundError(
                 f"no density tool comes with this package ({NAME}); make one with\n"
-                "  python -m mammo_utils densitometer --out DIR\nand give the path of that file as --weights"
+                "  python -m mammo_utils gauge --out DIR\nand give the path of that file as --weights"
             ) from None
     if not Path(path).is_file():
         raise FileNotFoundError(f"{path}: no such file; leave --weights out for the file of the package")
     made = weights.made(path)
     if "margin" not in made:
-        raise ValueError(f"{path} is no densitometer of python -m mammo_utils densitometer; name such a file")
+        raise ValueError(f"{path} is no densitometer of python -m mammo_utils gauge; name such a file")
     tensors, settings = load_file(path), made["settings"]
     reference = novelty.Reference(tensors["centre"], tensors["whiten"])
     segmenter = build(settings["model"], size=settings["size"])

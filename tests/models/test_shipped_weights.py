@@ -98,7 +98,7 @@ def test_the_density_tool_is_what_its_card_says():
         "refused by its distance": row("refused", ".3f"),
     }
     assert f"± {made['margin']:.1f} points" in card
-    assert f"up to {made['limit']:.1f}" in card
+    assert f"Up to {made['limit']:.1f}" in card
     assert " / ".join(f"{cut:.1f}" for cut in made["cuts"]) in card
     assert f"probability of {made['threshold']:.2f}" in card
     assert made["settings"] == density_file.SETTINGS

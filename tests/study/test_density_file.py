@@ -120,5 +120,5 @@ def test_the_rule_of_the_tool_is_the_best_of_the_table():
 
 def test_a_set_needs_a_name_of_its_own_and_images(tmp_path, capsys):
     for given in ("films", f"films={tmp_path}", f"test={tmp_path}", "=x"):
-        assert main(["densitometer", "--unlike", given, "--out", str(tmp_path / "table.csv")]) == 1
+        assert main(["gauge", "--unlike", given, "--out", str(tmp_path / "table.csv")]) == 1
         assert "give NAME=DIR" in capsys.readouterr().err

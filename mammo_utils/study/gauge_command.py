@@ -1,4 +1,4 @@
-"""``python -m mammo_utils densitometer``: make the file of the density tool, or compare its rules."""
+"""``python -m mammo_utils gauge``: make the file of the density tool, or compare its rules."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options of ``densitometer`` to its parser."""
+    """Add the options of ``gauge`` to its parser."""
     parser.add_argument(
         "--out", type=Path, required=True, metavar="PATH", help="folder, such as data/weights of a clone"
     )
