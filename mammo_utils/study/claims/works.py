@@ -11,5 +11,5 @@ TITLES = {
     histology.WORK: "histology by multi-level transfer: Wang and others 2024, arXiv 2404.09226",
 }
 DECLARED = {module.WORK: module.CLAIMS for module in (density, screening, histology)}
-WORKS = ("density", "screening")
+WORKS = ("density", "screening", "histology")
 CLAIMS: tuple[Claim, ...] = tuple(claim for work in WORKS for claim in DECLARED[work])

@@ -12,6 +12,7 @@ from mammo_utils.models.se_densenet import CLAIMED_MEGABYTES, CLAIMED_PARAMETERS
 from mammo_utils.show.figures import exhibits
 from mammo_utils.show.figures import histology as figures
 from mammo_utils.show.figures.architecture_results import bars
+from mammo_utils.show.figures.histology_study import ladder
 from mammo_utils.show.figures.sources import gains
 from mammo_utils.study.claims.histology import WORK
 from mammo_utils.study.claims.rule import DELTA
@@ -45,7 +46,7 @@ def levels(tables: Mapping) -> Made:
     own = {"by": ["source"], "nests": PRETRAININGS}
     paired = gains(runs, "roc_auc", against="none")
     parts = {"ROC-AUC": bars(runs, "roc_auc", **own), "minus no transfer": bars(paired, "gain", **own)}
-    return Made(stacked(parts), figures.ladder(runs, pretrainings=PRETRAININGS))
+    return Made(stacked(parts), ladder(runs, pretrainings=PRETRAININGS))
 
 
 def stains(tables: Mapping) -> Made:

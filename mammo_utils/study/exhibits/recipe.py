@@ -14,7 +14,7 @@ from mammo_utils.study.claims.density import WORK
 from mammo_utils.study.claims_command import flat
 from mammo_utils.study.encoders import LARGE, SEEDS
 from mammo_utils.study.exhibits.registry import OVER_SEEDS, Exhibit, Made, percent, stacked
-from mammo_utils.study.ingredients import INGREDIENTS, RECIPE, WITHOUT
+from mammo_utils.study.ingredients import INGREDIENTS, RECIPE
 
 SAID = {
     "imagenet": "ImageNet",
@@ -27,12 +27,13 @@ SAID = {
 }
 METRICS = {"mae": "MAE of density (points)", "spearman": "Spearman with the classes", "dice": "Dice"}
 DELTAS = {"mae": claims.DELTA["mae"], "spearman": 0.05, "dice": claims.DELTA["dice"]}
-# What is taken away from the recipe, behind its name.
+PLAIN = {name: other for name, (other, _) in INGREDIENTS.items()}
+# What is left of the recipe, behind the name of what is taken away.
 BASELINES = {
-    "multi-view": WITHOUT["source"],
-    "full fine-tuning": WITHOUT["strategy"],
-    "hybrid loss": WITHOUT["loss"],
-    "multi-view and hybrid loss": WITHOUT["source"] | {"loss": WITHOUT["loss"]["loss"]},
+    "multi-view": RECIPE | {"source": PLAIN["source"]},
+    "full fine-tuning": RECIPE | {"strategy": PLAIN["strategy"]},
+    "hybrid loss": RECIPE | {"loss": PLAIN["loss"]},
+    "multi-view and hybrid loss": PLAIN | {"strategy": RECIPE["strategy"]},
 }
 LEVEL = 1 - 0.05 / 5  # the five differences that `study.ingredients` decides
 
