@@ -16,12 +16,15 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``claims`` to its parser."""
     parser.add_argument("--work", metavar="NAME", help="claims of this work alone (default: of all)")
     parser.add_argument("--out", type=Path, metavar="FILE", help="write the table as CSV, a row an interval")
+    parser.add_argument(
+        "--page", type=Path, metavar="FILE", help="put them as a table into a Markdown file, at its two marks"
+    )
 
 
 def main(options: argparse.Namespace) -> int:
     """Print the claims with their verdicts; 1 if a name or a table is wrong."""
     from mammo_utils.profile import choose
-    from mammo_utils.study import claims
+    from mammo_utils.study import claims, claims_page
 
     try:
         works = [choose("work", options.work, claims.WORKS)] if options.work else claims.WORKS
@@ -35,6 +38,9 @@ def main(options: argparse.Namespace) -> int:
             options.out.parent.mkdir(parents=True, exist_ok=True)
             flat(judged, asked).to_csv(options.out, index=False)
             print(f"\n{options.out}: written")
+        if options.page:
+            claims_page.write(options.page, judged, asked)
+            print(f"\n{options.page}: written")
     except (ValueError, OSError) as error:
         print(error, file=sys.stderr)
         return 1

@@ -4,7 +4,8 @@ The first run of every arm keeps its weights; from these come the percent densit
 (``NAME_images.csv``) and, for architectures, the masks of the images that some arm judges worst
 (``architectures_masks.npz``) and the controls on the test women (``controls.csv``), which the figures draw.
 For screening it is the logits of breasts, of validation, test and external women (``screening_breasts.csv``),
-for histology which subtype the tiles of each subtype are called (``histology_subtypes.csv``).
+for histology which subtype the tiles of each subtype are called (``histology_subtypes.csv``), for the recipe
+the controls on the women of ``final`` (``recipe_controls.csv``).
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from mammo_utils.study import (
     grid,
     histology_scores,
     histology_studies,
+    ingredients,
     losses,
     phantoms,
     provenance,
@@ -43,7 +45,7 @@ WOMEN = 100  # test women whose images are listed
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "study",
-        choices=("losses", "architectures", "screening", "histology"),
+        choices=("losses", "architectures", "screening", "histology", "recipe"),
         help="whose arms, trained before",
     )
     parser.add_argument("--out", type=Path, metavar="DIR", help="folder (default: data/results here)")
@@ -55,6 +57,10 @@ def main(options: argparse.Namespace) -> int:
         return _screening(options.out or grid.table_of(stages.STUDY).parent)
     if options.study == "histology":
         return _histology(options.out or grid.table_of(histology_studies.STUDY).parent)
+    if options.study == "recipe":
+        folder = options.out or grid.table_of(ingredients.CROSSED).parent
+        size = ingredients.arm(**ingredients.RECIPE)["size"]
+        return _controls(folder / "recipe_controls.csv", phantoms.women("final", size=size))
     if options.study == "losses":
         arms = {loss: losses.loss_arm(loss) for loss in losses.RATES}
     else:
@@ -71,10 +77,18 @@ def main(options: argparse.Namespace) -> int:
     table.assign(**made).to_csv(folder / f"{options.study}_images.csv", index=False, float_format="%.5g")
     if options.study == "architectures":
         keep(folder / "architectures_masks.npz", table, found)
-        train = phantoms.women("train", size=images.images.shape[1])
-        learnt, rows = phantoms.draw(train, 0, phantoms.DRAW), np.arange(len(images))
-        controls = phantoms.controls(train, learnt, rows, scored=images)
-        controls.assign(**made).rename_axis("control").to_csv(folder / "controls.csv")
+        _controls(folder / "controls.csv", images)
+    return 0
+
+
+def _controls(path: Path, images) -> int:
+    """Write the controls on all ``images``, fitted on the first draw of ``train``; 0."""
+    train = phantoms.women("train", size=images.images.shape[1])
+    learnt, rows = phantoms.draw(train, 0, phantoms.DRAW), np.arange(len(images))
+    controls = phantoms.controls(train, learnt, rows, scored=images)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    made = {"phantom": VERSION, "commit": provenance.commit()}
+    controls.assign(**made).rename_axis("control").to_csv(path)
     return 0
 
 

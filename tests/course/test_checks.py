@@ -319,3 +319,30 @@ def case(name):
 )
 def test_checks_of_maps_and_histology_tell_right_from_wrong(check, right, wrong, capsys):
     tells_apart(check, right, wrong, capsys)
+
+
+def verdict(low, high, delta):
+    return "not supported" if high < delta else "supported" if low > 0 else "inconclusive"
+
+
+def wide(low, high, delta):
+    return "supported" if low > 0 else "not supported" if high < delta else "inconclusive"
+
+
+def cheapest(minutes, error, delta):
+    return np.where(error <= error.min() + delta, minutes, np.inf).argmin()
+
+
+@pytest.mark.parametrize(
+    ("check", "right", "wrong"),
+    [
+        (checks.e10_verdict, verdict, wide),
+        (checks.e10_verdict, verdict, lambda low, high, delta: verdict(low - delta, high, delta)),
+        (checks.e10_interaction, lambda n, a, b, ab: ab - a - b + n, lambda n, a, b, ab: ab - n),
+        (checks.e10_interaction, lambda n, a, b, ab: (ab - a) - (b - n), lambda n, a, b, ab: a + b - n - ab),
+        (checks.e10_cheapest, cheapest, lambda minutes, error, delta: minutes.argmin()),
+        (checks.e10_cheapest, cheapest, lambda minutes, error, delta: error.argmin()),
+    ],
+)
+def test_checks_of_the_recipe_tell_right_from_wrong(check, right, wrong, capsys):
+    tells_apart(check, right, wrong, capsys)

@@ -12,10 +12,12 @@ from mammo_utils.study import (
     examples,
     histology_scores,
     histology_studies,
+    phantoms,
     screened,
     screening_scores,
     stages,
 )
+from mammo_utils.synth import exams
 from mammo_utils.synth.breast import exam
 from mammo_utils.training.tasks import Masks
 
@@ -126,3 +128,22 @@ def test_subtypes_are_listed_with_what_they_were_called(tmp_path, monkeypatch, c
     assert (shares["A", "A"], shares["A", "F"]) == (0.75, 0.25)
     assert (shares["MC", "LC"], shares["MC", "PC"]) == (1, 0)
     assert len(table) == 8 * 8
+
+
+def test_controls_of_the_recipe_are_of_the_final_women(tmp_path, monkeypatch):
+    monkeypatch.setenv("MAMMO_CACHE", str(tmp_path))
+    for name, number in {"train": 3, "final": 2}.items():
+        monkeypatch.setitem(phantoms.WOMEN, name, number)
+    monkeypatch.setattr(phantoms, "DRAW", 2)
+    monkeypatch.setattr(phantoms, "women", lambda name, size, own=phantoms.women: own(name, size=64))
+    assert main(["examples", "recipe", "--out", str(tmp_path / "out")]) == 0
+    table = pd.read_csv(tmp_path / "out" / "recipe_controls.csv", index_col="control")
+    final = phantoms.women("final", size=64)
+    assert set(final.table["patient_id"].map(lambda name: int(name[1:]))) == set(exams.cohort("final")[:2])
+    truth, other, breast = (final.masks[name] for name in ("dense", "reader_B", "breast"))
+    inside = breast.sum((1, 2))
+    error = 100 * np.abs((other & breast).sum((1, 2)) - (truth & breast).sum((1, 2))) / inside
+    assert table.loc["reader B", "density MAE"] == pytest.approx(error.mean(), abs=0.02)
+    overlap = 2 * (truth & other).sum((1, 2)) / (truth.sum((1, 2)) + other.sum((1, 2)))
+    assert table.loc["reader B", "Dice with truth"] == pytest.approx(overlap.mean(), abs=2e-3)
+    assert len(table) == 4

@@ -65,6 +65,10 @@ def others(tmp_path_factory):
         (ingredients.CROSSED, ingredients.NETWORK),
         ["mae", "spearman", "dice", "train_seconds"],
     )
+    controls = {"control": ["mean shape", "reader A", "reader B"]}
+    controls |= {"Dice with truth": [0.5, 0.8, 0.7], "density MAE": [20, 3, 4]}
+    made = {"phantom": results.phantom_version(), "commit": "0"}
+    pd.DataFrame(controls).assign(**made).to_csv(folder / "recipe_controls.csv", index=False)
     pairs = pd.MultiIndex.from_product([CLASSES, CLASSES], names=["kind", "called"]).to_frame(index=False)
     shares = pairs.assign(share=np.eye(8).ravel(), tissue=results.tissue_version())
     shares.sample(frac=1, random_state=0).to_csv(folder / "histology_subtypes.csv", index=False)
@@ -270,24 +274,34 @@ def test_stains_are_compared_within_a_regime(others):
     assert row["seeds"] == 10
 
 
-def test_ingredients_are_added_one_at_a_time(others):
+def test_ingredients_are_added_alone_and_beside_the_others(others):
     own = pd.read_csv(others["out"] / "recipe_ablation.csv").set_index(["shows", "ingredient"])
     runs = others["recipe"].query("model == 'unet/tf_mobilenetv2_100'")
     wide = runs.pivot(index="seed", columns=["source", "strategy", "loss"], values="mae")
-    whole = wide["imagenet+multiview", "full", "hybrid_density"]
-    parts = {
-        "full fine-tuning": wide["imagenet+multiview", "lora", "hybrid_density"],
-        "multi-view and hybrid loss": wide["imagenet", "full", "bce_dice"],
+    whole, none = wide["imagenet+multiview", "full", "hybrid_density"], wide["imagenet", "lora", "bce_dice"]
+    steps = {
+        "full fine-tuning, to the others": whole - wide["imagenet+multiview", "lora", "hybrid_density"],
+        "full fine-tuning, alone": wide["imagenet", "full", "bce_dice"] - none,
+        "hybrid loss, alone": wide["imagenet", "lora", "hybrid_density"] - none,
+        "multi-view and hybrid loss": whole - wide["imagenet", "full", "bce_dice"],
     }
-    for name, part in parts.items():
-        row, pairs = own.loc[("change of MAE of density (points)", name)], whole - part
+    for name, pairs in steps.items():
+        row = own.loc[("change of MAE of density (points)", name)]
         nests = pairs.groupby(pairs.index % 3).mean()  # what counts where pretrainings differ
         wanted = [pytest.approx(mean, abs=1e-5) for mean in (pairs.mean(), nests.mean())]
-        assert row["estimate"] in wanted
+        assert row["estimate"] in wanted, name
         assert row["low"] < row["estimate"] < row["high"]
+    assert own.loc["change of Dice"].shape[0] == 7
+
+
+def test_arms_of_the_recipe_stand_with_the_controls(others):
     every = pd.read_csv(others["out"] / "recipe.csv")
-    assert every["arm"].nunique() == 9
-    assert "multi-view, full, hybrid" in set(every["arm"])
+    networks = every[every["shows"] == "seconds to train"]
+    assert networks["arm"].nunique() == 9
+    assert "multi-view, full, hybrid" in set(networks["arm"])
+    error = every[every["shows"] == "MAE of density (points)"].set_index("arm")["estimate"]
+    assert error["reader B"] == 4
+    assert set(every["arm"]) - set(networks["arm"]) == {"reader A", "reader B"}
 
 
 def test_level_is_that_of_the_questions_which_decide():

@@ -1,4 +1,4 @@
-"""Checks of notebooks 07 to 09: screening, heat maps, histology."""
+"""Checks of notebooks 07 to 10: screening, heat maps, histology, the recipe."""
 
 from __future__ import annotations
 
@@ -116,3 +116,42 @@ def e09_gate(answer: Callable) -> None:
     cases = [((64, 8), 2 * 64 * 8 + 64 + 8), ((1024, 64), 2 * 1024 * 64 + 1024 + 64), ((1, 1), 4)]
     hint = "two linear layers, from the channels to the hidden ones and back, each with a bias"
     function("gate", answer, cases, hint=hint)
+
+
+def e10_verdict(answer: Callable) -> None:
+    """Notebook 10: the rule that makes a verdict of an interval, for a claim that something rises."""
+    cases = [
+        ((0.01, 0.05, 0.02), "supported"),
+        ((-0.01, 0.05, 0.02), "inconclusive"),
+        ((0.005, 0.015, 0.02), "not supported"),
+        ((-0.05, -0.01, 0.02), "not supported"),
+        ((0.1, 2.0, 1.0), "supported"),
+    ]
+    hint = "ask first whether even the upper limit falls short of delta, then whether the lower is above 0"
+    function("verdict", answer, cases, hint=hint)
+
+
+def e10_interaction(answer: Callable) -> None:
+    """Notebook 10: what two ingredients bring together beyond what each brings alone, seed by seed."""
+    none, both = np.array([10.0, 11.0]), np.array([6.0, 8.5])
+    first, second = np.array([8.0, 10.0]), np.array([9.0, 10.0])
+    cases = [
+        ((none, first, second, both), np.array([-1.0, -0.5])),
+        ((none, none, none, none), np.zeros(2)),
+        ((both, first, first, both), np.array([-4.0, -3.0])),
+    ]
+    hint = "the gain of the second beside the first, minus its gain alone"
+    function("interaction", answer, cases, hint=hint)
+
+
+def e10_cheapest(answer: Callable) -> None:
+    """Notebook 10: the cheapest arm whose error is within delta of the lowest."""
+    minutes, error = np.array([1.0, 7.0, 8.0, 2.0]), np.array([6.1, 5.2, 5.1, 5.9])
+    cases = [
+        ((minutes, error, 1.5), 0),
+        ((minutes, error, 0.9), 3),
+        ((minutes, error, 0.5), 1),
+        ((minutes, error, 0.0), 2),
+    ]
+    hint = "keep the arms with error <= lowest + delta; of these return the place of the fewest minutes"
+    function("cheapest", answer, cases, hint=hint)

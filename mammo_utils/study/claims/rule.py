@@ -9,11 +9,13 @@ from collections.abc import Iterable
 
 from mammo_utils.profile import choose
 
-# Smallest effects that matter, in the unit of the metric: Dice 0–1, percent density in points, accuracy 0–1,
-# cost (epochs, images, sizes) as a share, effects on a logit in standard deviations between healthy women.
+# Smallest effects that matter, in the unit of the metric: Dice, correlations and accuracy 0–1, percent
+# density in points, cost (epochs, images, sizes) as a share, effects on a logit in standard deviations
+# between healthy women.
 DELTA = {
     "dice": 0.02,
     "mae": 1.0,
+    "spearman": 0.05,
     "roc_auc": 0.02,
     "pr_auc": 0.02,
     "pf1": 0.02,

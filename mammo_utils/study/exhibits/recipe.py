@@ -7,35 +7,20 @@ from collections.abc import Mapping
 import pandas as pd
 
 from mammo_utils.evaluation.intervals import nested_t
-from mammo_utils.show.figures import BLUE, RED, exhibits
-from mammo_utils.show.figures.architecture_results import bars
+from mammo_utils.show.figures import BLUE, RED, SKY, exhibits
+from mammo_utils.show.figures.architecture_results import GREY, bars
+from mammo_utils.show.figures.recipe import METRICS, SAID
 from mammo_utils.study import claims
 from mammo_utils.study.claims.density import WORK
 from mammo_utils.study.claims_command import flat
 from mammo_utils.study.encoders import LARGE, SEEDS
-from mammo_utils.study.exhibits.registry import OVER_SEEDS, Exhibit, Made, percent, stacked
+from mammo_utils.study.exhibits.registry import OVER_SEEDS, Exhibit, Made, level, percent, stacked
 from mammo_utils.study.ingredients import INGREDIENTS, RECIPE
 
-SAID = {
-    "imagenet": "ImageNet",
-    "imagenet+multiview": "multi-view",
-    "lora": "LoRA",
-    "full": "full",
-    "bce_dice": "BCE + Dice",
-    "hybrid_density": "hybrid",
-    "none": "random weights",
-}
-METRICS = {"mae": "MAE of density (points)", "spearman": "Spearman with the classes", "dice": "Dice"}
-DELTAS = {"mae": claims.DELTA["mae"], "spearman": 0.05, "dice": claims.DELTA["dice"]}
-PLAIN = {name: other for name, (other, _) in INGREDIENTS.items()}
-# What is left of the recipe, behind the name of what is taken away.
-BASELINES = {
-    "multi-view": RECIPE | {"source": PLAIN["source"]},
-    "full fine-tuning": RECIPE | {"strategy": PLAIN["strategy"]},
-    "hybrid loss": RECIPE | {"loss": PLAIN["loss"]},
-    "multi-view and hybrid loss": PLAIN | {"strategy": RECIPE["strategy"]},
-}
-LEVEL = 1 - 0.05 / 5  # the five differences that `study.ingredients` decides
+PLAIN = {name: instead for name, (instead, _) in INGREDIENTS.items()}
+NAMES = {"source": "multi-view", "strategy": "full fine-tuning", "loss": "hybrid loss"}
+CONTROLS = {"mae": "density MAE", "dice": "Dice with truth"}  # metric, and its column of the controls
+LEVEL = level(WORK, "recipe")
 
 
 def _key(one: Mapping) -> tuple:
@@ -43,7 +28,8 @@ def _key(one: Mapping) -> tuple:
 
 
 def arms(tables: Mapping) -> Made:
-    runs = tables["recipe"]
+    runs, controls = tables["recipe"], tables["recipe_controls"].set_index("control")
+    controls = controls[controls.index.str.startswith("reader")]  # the others would stretch the axes
     keys = list(INGREDIENTS)
     own = (runs["model"] + "/").where(runs["model"] != LARGE, "") + runs[keys].agg("/".join, axis=1)
     runs, whole = runs.assign(arm=own), "/".join(_key(RECIPE))
@@ -52,11 +38,28 @@ def arms(tables: Mapping) -> Made:
         said = ", ".join(SAID[value] for value in rows.iloc[0][keys])
         names[one] = said if rows["model"].iloc[0] == LARGE else f"{rows['model'].iloc[0]}: {said}"
     order = sorted(names, key=lambda one: (one != whole, len(names[one].split(":")), one))
+    names = {one: names[one] for one in order} | {one: one for one in controls.index}
     values = METRICS | {"train_seconds": "seconds to train"}
-    panels = {label: bars(runs, value, ["arm"]) for value, label in values.items()}
-    figure = exhibits.dots(panels, names={one: names[one] for one in order}, colours={whole: RED})
+    panels = {label: bars(runs, value, ["arm"], nests=SEEDS) for value, label in values.items()}
+    for value, column in CONTROLS.items():
+        level = controls[column]
+        rows = pd.DataFrame({"estimate": level, "low": level, "high": level, "width": 0.8})
+        panels[METRICS[value]] = pd.concat([panels[METRICS[value]], rows.rename_axis("arm")])
+    colours = {whole: RED} | dict.fromkeys(controls.index, GREY)
+    figure = exhibits.dots(panels, names=names, colours=colours)
     numbers = stacked(panels)
     return Made(numbers.assign(arm=numbers["arm"].map(names)), figure)
+
+
+def changes() -> dict[str, tuple[dict, dict]]:
+    """What is compared, second minus first, behind what it is called: each ingredient added to the arm that
+    has none, and to that with the two others; then multi-view and hybrid loss together, with the third."""
+    found = {}
+    for name, said in NAMES.items():
+        found[f"{said}, alone"] = PLAIN, PLAIN | {name: RECIPE[name]}
+        found[f"{said}, to the others"] = RECIPE | {name: PLAIN[name]}, RECIPE
+    both = f"{NAMES['source']} and {NAMES['loss']}"
+    return found | {both: (PLAIN | {"strategy": RECIPE["strategy"]}, RECIPE)}
 
 
 def ablation(tables: Mapping) -> Made:
@@ -64,14 +67,14 @@ def ablation(tables: Mapping) -> Made:
     runs = runs[runs["model"] == LARGE]
     for value, label in METRICS.items():
         wide, found = runs.pivot(index="seed", columns=list(INGREDIENTS), values=value), {}
-        for name, other in BASELINES.items():
-            pairs = (wide[_key(RECIPE)] - wide[_key(other)]).dropna()
+        for name, (first, second) in changes().items():
+            pairs = (wide[_key(second)] - wide[_key(first)]).dropna()
             row = nested_t(pairs, pairs.index % SEEDS, level=LEVEL)._asdict()
             found[name] = row | {"seeds": len(pairs), "width": 2.2}
         panels[f"change of {label}"] = pd.DataFrame(found).T.rename_axis("ingredient")
-        deltas[f"change of {label}"] = DELTAS[value]
-    names = {name: f"adding {name}" for name in BASELINES}
-    figure = exhibits.dots(panels, names=names, colours=dict.fromkeys(names, BLUE), deltas=deltas)
+        deltas[f"change of {label}"] = claims.DELTA[value]
+    colours = {name: SKY if name.endswith("alone") else BLUE for name in found}
+    figure = exhibits.dots(panels, names={name: name for name in found}, colours=colours, deltas=deltas)
     return Made(stacked(panels), figure)
 
 
@@ -86,19 +89,20 @@ EXHIBITS = (
         "recipe",
         WORK,
         "The recipe and its parts on women whom no other study opens: first weights, fine-tuning, loss.",
-        ("recipe",),
+        ("recipe", "recipe_controls"),
         arms,
         "the recommended recipe (MAE 14.8 → 11.8 points, Spearman 0.42 → 0.51); its own table was not found",
-        f"{OVER_SEEDS}; red: the recipe",
+        f"{OVER_SEEDS}, nested in pretrainings; red: the recipe; grey: the readers' own masks",
     ),
     Exhibit(
         "recipe_ablation",
         WORK,
-        "What each ingredient adds to the recipe, in pairs on the same seeds.",
+        "What each ingredient changes, alone and beside the two others, in pairs on the same seeds.",
         ("recipe",),
         ablation,
         "no ablation of the recipe was found",
-        f"bars: {percent(LEVEL)} t-intervals over seeds, nested in pretrainings; grey: what does not matter",
+        f"bars: {percent(LEVEL)} t-intervals over seeds, nested in pretrainings; light blue: to the arm "
+        "without any ingredient; grey: what does not matter",
     ),
     Exhibit(
         "claims",

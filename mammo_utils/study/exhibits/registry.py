@@ -83,8 +83,9 @@ def note(tables: Mapping[str, pd.DataFrame], numbers: pd.DataFrame, limits: str)
     """What the numbers rest on: data and version of the phantom, profile, number of seeds, intervals."""
     if not tables:
         return f"Data: published figures and arithmetic on them, no run of this course · {limits}"
-    tissue = _values(tables, "tissue")
-    made = f"tiles, version {tissue}" if tissue else f"women, version {_values(tables, 'phantom')}"
+    women = {name: own for name, own in tables.items() if "tissue" not in own}
+    versions = {"women": _values(women, "phantom"), "tiles": _values(tables, "tissue")}
+    made = " and ".join(f"{what}, version {version}" for what, version in versions.items() if version)
     said = [f"Data: phantom {made} (simulated: no clinical result)", f"profile {_values(tables, 'profile')}"]
     seeds = numbers["seeds"].dropna() if "seeds" in numbers else pd.Series(dtype=float)
     if len(seeds):
