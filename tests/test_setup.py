@@ -32,6 +32,8 @@ def test_dependencies_have_lower_bounds_only_and_torch_none():
 def test_version_is_the_same_wherever_it_stands():
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
     assert mammo_utils.__version__ == PROJECT["version"] == citation["version"]
+    (cited,) = re.findall(r"@software.*?version = \{([^}]*)\}", (ROOT / "README.md").read_text(), re.DOTALL)
+    assert cited == citation["version"]
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from mammo_utils.study import claims
+from mammo_utils.study import claims, claims_page
 
 ROOT = Path(__file__).parents[2]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -100,6 +100,7 @@ def shown(path):
             yield from of_text("".join(cell["source"]), PROSE)
         for output in cell.get("outputs", []):
             yield from of_html("".join(output.get("data", {}).get("text/html", "")))
+            yield from of_text("".join(output.get("data", {}).get("text/markdown", "")), PROSE)
             yield from of_text("".join(output.get("text", "")), LINE)
 
 
@@ -126,8 +127,10 @@ def test_a_notebook_shows_the_computed_verdicts(path, computed):
 
 def test_the_readme_shows_the_computed_verdicts(computed):
     judged = computed[0].set_index("says")["verdict"].to_dict()
-    for label, _, words in of_text((ROOT / "README.md").read_text(encoding="utf-8"), PROSE):
-        assert judged[label] == words
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    found = {label: words for label, _, words in of_text(text, PROSE)}
+    assert found == judged
+    assert claims_page.page(*computed) in text, "write them anew: claims --page README.md"
 
 
 def test_verdicts_are_found_wherever_they_stand():
