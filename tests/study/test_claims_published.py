@@ -65,6 +65,20 @@ SHOWN = {
         "logit with a spiculated minus a smooth outline": ("outline", 0),
         "It uses the outline that makes a mass malignant": ("outline", None),
     },
+    "09_histology": {
+        "accuracy, system minus baseline": ("system", 0),
+        "ROC-AUC, both levels minus the first alone": ("levels", 0),
+        "logarithm of the tiles to the level, both levels minus none": ("epochs", 0),
+        "ROC-AUC, with gates minus without": ("gates", 0),
+        "ROC-AUC, with turns and flips minus without": ("augmentation", 0),
+        "ROC-AUC, normalised minus as scanned": ("normalisation", 0),
+        "ROC-AUC where colour is diagnostic, normalised minus as scanned": ("diagnostic colour", 0),
+        "ROC-AUC, first level alone minus none": ("distant sources", 0),
+        "ROC-AUC, shallow layers alone, near minus distant source": ("layers", 0),
+        "ROC-AUC, gain of the deep layers, near minus distant source": ("layers", 1),
+        "size of the parameters over the size given, less one": ("size", 0),
+    }
+    | {claim.says: (claim.name, None) for claim in claims.DECLARED["histology"]},
     "06_losses": {"density MAE (points)": ("hybrid loss", 0), "Dice": ("hybrid overlap", 0)},
 }
 

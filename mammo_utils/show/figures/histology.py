@@ -84,7 +84,8 @@ def _plane(ax: Axes, pixels: np.ndarray, vectors: np.ndarray) -> None:
         arrow = {"arrowstyle": "->", "color": colour, "lw": 2}
         ax.annotate("", 1.7 * vector[:2], (0, 0), arrowprops=arrow)
         place = {"ha": "center", "va": "bottom"} if stain == "eosin" else {"ha": "left", "va": "top"}
-        ax.text(*(1.7 * vector[:2] + 0.04), stain, color=colour, fontsize=8, path_effects=halo, **place)
+        beside = 1.7 * vector[:2] + ((0, 0.04) if stain == "eosin" else (0.06, -0.04))
+        ax.text(*beside, stain, color=colour, fontsize=8, path_effects=halo, **place)
     ax.set(xlabel="density in red", xlim=(-0.1, REACH), ylim=(-0.1, REACH))
 
 
