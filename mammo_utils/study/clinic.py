@@ -22,6 +22,16 @@ COHORTS = ("valid", "test", "external")  # of `screened.WOMEN`: to choose by, of
 TRAITS = ("density", "age", "vendor")  # of a woman: a reader's class A–D, years, 0 to 2
 
 
+def views(model: Classifier, images: ImageCache) -> pd.DataFrame:
+    """`explained_cases.called` without a threshold, with ``patient`` (her number), ``side`` and `TRAITS`.
+
+    A row a view, in the order of the cache.
+    """
+    table = images.table.reset_index(drop=True)
+    found = explained_cases.called(model, images, threshold=np.inf).drop(columns=["called", "woman"])
+    return found.assign(side=table["laterality"].astype(str), **_traits(table))
+
+
 def breasts(model: Classifier, images: ImageCache) -> pd.DataFrame:
     """A row a breast: the highest ``logit`` of its views, and what there is to know about it.
 
@@ -29,16 +39,24 @@ def breasts(model: Classifier, images: ImageCache) -> pd.DataFrame:
     `explained_cases.KINDS`), ``shape`` of a cancer (empty for others), ``mm``, the largest diameter of what
     is outlined in a view, 0 where nothing is, `TRAITS` and ``logit``.
     """
-    views = explained_cases.called(model, images, threshold=np.inf)
-    table = images.table.reset_index(drop=True)
-    views = views.assign(side=table["laterality"], **_traits(table))
-    views["rank"] = views["kind"].map(explained_cases.KINDS.index)
-    of = views.groupby(["patient", "side"], sort=False)
-    found = of[[*TRAITS, "shape"]].first().assign(mm=of["mm"].max().round(1), logit=of["logit"].max())
+    found = views(model, images)
+    found["rank"] = found["kind"].map(explained_cases.KINDS.index)
+    of = found.groupby(["patient", "side"], sort=False)
+    table = of[[*TRAITS, "shape"]].first().assign(mm=of["mm"].max().round(1), logit=of["logit"].max())
     finding = of["rank"].min().map(lambda rank: explained_cases.KINDS[rank])
     cancer = finding == explained_cases.KINDS[0]
-    found = found.assign(label=cancer.astype(int), finding=finding, shape=found["shape"].where(cancer))
-    return found.reset_index()[["patient", "side", "label", "finding", "shape", "mm", *TRAITS, "logit"]]
+    table = table.assign(label=cancer.astype(int), finding=finding, shape=table["shape"].where(cancer))
+    return table.reset_index()[["patient", "side", "label", "finding", "shape", "mm", *TRAITS, "logit"]]
+
+
+def shown(found: pd.DataFrame, cases: pd.DataFrame, *, by: str) -> list[int]:
+    """For each breast of ``cases`` the row of its view in which ``by`` is highest.
+
+    ``found``: of `views`; ``cases`` of `breasts`; ``by``: ``mm`` or ``logit``.  Raises ``KeyError`` for a
+    breast without a view.
+    """
+    best = found.loc[found.groupby(["patient", "side"])[by].idxmax()].set_index(["patient", "side"])["row"]
+    return [int(best[case]) for case in cases[["patient", "side"]].itertuples(index=False, name=None)]
 
 
 def densities(tool: density_tool.Trained, images: ImageCache, *, seed: int = 0) -> pd.DataFrame:

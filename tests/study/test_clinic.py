@@ -86,6 +86,16 @@ def test_what_a_breast_has_is_what_the_phantom_put_there(cache):
             assert row["finding"] == _worst(kinds)
 
 
+def test_the_view_that_is_shown_is_the_one_with_the_most_of_it():
+    found = pd.DataFrame({"row": [0, 1, 2, 3], "patient": [5, 5, 5, 6], "side": list("LLRL")})
+    found = found.assign(mm=[3.0, 9.0, 0.0, 1.0], logit=[2.0, 1.0, 0.0, 0.0])
+    cases = pd.DataFrame({"patient": [6, 5], "side": ["L", "L"]})
+    assert clinic.shown(found, cases, by="mm") == [3, 1]
+    assert clinic.shown(found, cases, by="logit") == [3, 0]
+    with pytest.raises(KeyError):
+        clinic.shown(found, pd.DataFrame({"patient": [6], "side": ["R"]}), by="mm")
+
+
 def _worst(kinds):
     return "cancer" if "cancer" in kinds else "benign finding" if kinds else "normal"
 
