@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
-from matplotlib.ticker import NullLocator
+from matplotlib.ticker import MultipleLocator, NullLocator
 from scipy.special import expit
 
 from mammo_utils.evaluation import assisted, calibration, classification, selective
@@ -17,7 +17,7 @@ from mammo_utils.show.figures import BLUE, GREEN, INK, ORANGE, PINK, RED, SKY, n
 
 GREY, PALE = "#999999", "#D9D9D9"
 COLOURS = (BLUE, ORANGE, GREEN, PINK)  # of sites, in their order
-LOWEST = 1e-4  # probability at which the axes of `reliability` begin
+LOWEST, HIGHEST = 5e-4, 0.4  # where the axes of `reliability` begin and, unless more is needed, end
 
 
 def weights_of(site: pd.DataFrame, prevalence: float) -> np.ndarray:
@@ -32,6 +32,7 @@ def reliability(panels: dict[str, tuple], *, bins: int = 8) -> Figure:
     are 95 % limits by woman; a bin without a positive has its upper limit alone.
     """
     figure, axes = new(1, len(panels), size=(3.1 * len(panels) + 0.2, 3.5), sharex=True, sharey=True)
+    top = HIGHEST
     for ax, (title, (site, logit, prevalence)), colour in zip(axes[0], panels.items(), COLOURS, strict=False):
         table = calibration.reliability_by_woman(
             expit(logit),
@@ -43,18 +44,18 @@ def reliability(panels: dict[str, tuple], *, bins: int = 8) -> Figure:
         some = table[table["observed"] > 0]
         none = table[table["observed"] == 0]
         ax.plot([LOWEST, 1], [LOWEST, 1], color=GREY, lw=1, ls="dotted", zorder=0)
+        top = max(top, 1.3 * table[["predicted", "high"]].max(axis=None))
         ax.vlines(
             table["predicted"], table["low"].clip(LOWEST), table["high"], color=colour, alpha=0.4, lw=2.5
         )
         ax.plot(some["predicted"], some["observed"], "o", color=colour, ms=6)
         ax.plot(none["predicted"], none["high"], "v", color=colour, ms=6, alpha=0.5)
-        ax.set(xscale="log", yscale="log", xlim=(LOWEST, 1.3), ylim=(LOWEST, 1.3))
-        ax.set_xlabel("predicted probability")
+        ax.set(xscale="log", yscale="log", xlabel="predicted probability")
         ax.set_title(title, loc="left", color=INK)
         for axis in (ax.xaxis, ax.yaxis):
             axis.set_major_formatter(lambda share, _: f"{100 * share:g} %")
             axis.set_minor_locator(NullLocator())
-    axes[0, 0].set_ylabel("share that has cancer")
+    axes[0, 0].set(ylabel="share that has cancer", xlim=(LOWEST, top), ylim=(LOWEST, top))
     return figure
 
 
@@ -120,6 +121,8 @@ def subgroups(tables: dict[str, dict[str, pd.DataFrame]]) -> Figure:
         ax.set(xlabel=rate, yticks=list(place.values()))
         ax.set_yticklabels([f"{by} {part}" for by, part in names])
         ax.xaxis.set_major_formatter(lambda share, _: f"{100 * share:.0f} %")
+        low, high = ax.get_xlim()
+        ax.xaxis.set_major_locator(MultipleLocator(0.05 if high - low < 0.3 else 0.2))
         ax.grid(axis="x", color=PALE, lw=0.6)
     axes[0, 0].invert_yaxis()
     handles = axes[0, 0].get_legend_handles_labels()
