@@ -78,7 +78,7 @@ def test_what_a_breast_has_is_what_the_phantom_put_there(cache):
     one = screened.WOMEN["test"]
     prevalence = one.positive / (one.positive + one.negative)
     for patient in patients:
-        for view in exam(patient, size=64, prevalence=prevalence):
+        for view in exam(patient, size=128, prevalence=prevalence):  # as the files are written
             row = found.loc[patient, view.laterality]
             kinds = {"cancer" if lesion.malignant else "benign finding" for lesion in view.lesions}
             assert row["label"] == view.cancer
