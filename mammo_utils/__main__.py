@@ -45,6 +45,10 @@ COMMANDS = {
         "mammo_utils.study.maps_command",
         "score heat maps of the screening classifier on phantom women",
     ),
+    "clinic": (
+        "mammo_utils.study.clinic_command",
+        "list what the screening classifier and the density tool say of women at two sites",
+    ),
     "film": ("mammo_utils.study.film", "compare what phantom women bring for a few labelled films"),
     "phantom": ("mammo_utils.study.command", "measure the phantom's statistics and controls"),
     "examples": ("mammo_utils.study.examples", "list what the trained arms of a study say of single images"),

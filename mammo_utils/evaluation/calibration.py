@@ -11,12 +11,12 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 from scipy.optimize import minimize, minimize_scalar
 from scipy.special import expit
 from scipy.special import logit as log_odds
 
 from mammo_utils.evaluation.classification import _checked
+from mammo_utils.evaluation.intervals import wilson
 from mammo_utils.profile import choose
 
 
@@ -66,14 +66,12 @@ def reliability_by_woman(
     ``positives`` (rows with label 1).  At a prevalence of 2 % most bins hold a few positives or none, and a
     curve without its limits reads noise as miscalibration.
 
-    The limits are Wilson's for the unweighted share, with as many independent cases as the bin has women:
-    views that err together are not counted apart.  Where they do not, this is cautious.  They
+    The limits are those of `intervals.wilson` for the unweighted share, with as many independent cases as the
+    bin has women: views that err together are not counted apart.  Where they do not, this is cautious.  They
     also hold where a bin has no positive, for which a bootstrap would give a share of exactly 0.  Weights
     carry them over by the mean weights of positives and negatives in the bin (of all, where it has none).
 
     Raises ``ValueError`` as `reliability` does, and for a row without a group.
-
-    Source: Wilson, JASA 22 (1927) 209.
     """
     probability, label, weights = _probabilities(probability, label, weights)
     codes, _ = pd.factorize(pd.Series(groups))
@@ -87,7 +85,7 @@ def reliability_by_woman(
         positive, case = label[here] == 1, weights[here]
         women = len(np.unique(codes[here]))
         by_class = [_mean(case[positive == y], otherwise=means[y]) for y in (0, 1)]
-        limits = _weighted(np.array(_wilson(positive.mean(), women, level)), *by_class)
+        limits = _weighted(np.array(wilson(positive.mean(), women, level=level)), *by_class)
         predicted, observed = (np.average(x[here], weights=case) for x in (probability, label))
         rows.append((predicted, observed, *limits, women, positive.sum()))
     return pd.DataFrame(rows, columns=["predicted", "observed", "low", "high", "women", "positives"])
@@ -110,14 +108,6 @@ def _bins(probability: np.ndarray, weights: np.ndarray, bins: int, binning: str)
 
 def _mean(values: np.ndarray, otherwise: float = 1.0) -> float:
     return float(values.mean()) if len(values) else otherwise
-
-
-def _wilson(share: float, n: int, level: float) -> tuple[float, float]:
-    """Limits of a share that was seen in ``n`` independent cases."""
-    z = stats.norm.ppf((1 + level) / 2)
-    middle = (share + z**2 / (2 * n)) / (1 + z**2 / n)
-    half = z / (1 + z**2 / n) * np.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
-    return max(0.0, middle - half), min(1.0, middle + half)
 
 
 def _weighted(share: np.ndarray, negative: float, positive: float) -> np.ndarray:

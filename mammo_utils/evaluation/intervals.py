@@ -169,6 +169,27 @@ def wilcoxon(a, b, *, groups) -> Wilcoxon:
     return Wilcoxon(float(stats.wilcoxon(means).pvalue) if len(means) else 1.0, len(means))
 
 
+def wilson(share: float, n: int, *, level: float = 0.95) -> tuple[float, float]:
+    """Limits of a share (0–1) that was seen in ``n`` independent cases.
+
+    They hold where nobody or everybody was seen, for which a bootstrap would give a point.
+
+    Raises ``ValueError`` for a share outside 0–1, no cases or a level that is not between 0 and 1.
+
+    Source: Wilson, JASA 22 (1927) 209.
+
+    >>> [round(limit, 3) for limit in wilson(0.0, 20)]
+    [0.0, 0.161]
+    """
+    _check_level(level)
+    if not 0 <= share <= 1 or n <= 0:
+        raise ValueError(f"a share of {share} in {n} cases: give a share from 0 to 1 and one case or more")
+    z = stats.norm.ppf((1 + level) / 2)
+    middle = (share + z**2 / (2 * n)) / (1 + z**2 / n)
+    half = z / (1 + z**2 / n) * np.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
+    return max(0.0, float(middle - half)), min(1.0, float(middle + half))
+
+
 def _check_level(level: float) -> None:
     if not 0 < level < 1:
         raise ValueError(f"level must lie between 0 and 1, such as 0.95, not {level}")

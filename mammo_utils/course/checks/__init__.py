@@ -6,6 +6,7 @@ the students' copy of the notebook the solution is cut to ``threshold = ...  # y
 finds `Ellipsis` and asks for an answer.
 """
 
+from mammo_utils.course.checks.clinic import *  # noqa: F403
 from mammo_utils.course.checks.images import *  # noqa: F403
 from mammo_utils.course.checks.learning import *  # noqa: F403
 from mammo_utils.course.checks.systems import *  # noqa: F403

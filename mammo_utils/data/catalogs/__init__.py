@@ -11,7 +11,8 @@ MAMMOGRAMS = ("phantom", "rsna", "vindr", "density", "inbreast", "cbis_ddsm", "f
 TILES = ("breakhis", "lc25000")  # in colour: `data.tiles` reads them
 NAMES = MAMMOGRAMS + TILES
 
-__all__ = ["COLUMNS", "MAMMOGRAMS", "MASKS", "NAMES", "TILES", "CatalogError", "load", "read", "write"]
+__all__ = ["COLUMNS", "MAMMOGRAMS", "MASKS", "NAMES", "TILES", "CatalogError", "load", "read", "sources"]
+__all__ += ["write"]
 
 
 def load(name: str, root, **options):
@@ -31,3 +32,16 @@ def load(name: str, root, **options):
     ValueError: unknown data set 'mias'; choose one of: phantom, rsna, vindr, density, inbreast, ...
     """
     return import_module(f"mammo_utils.data.catalogs.{choose('data set', name, NAMES)}").load(root, **options)
+
+
+def sources():
+    """Where each data set is obtained and under which licence, as far as we know: a row a name of ``NAMES``.
+
+    Columns: ``title``, ``where`` and ``licence``.  The page of the owner decides, not this table.
+    """
+    from dataclasses import asdict
+
+    import pandas as pd
+
+    found = [import_module(f"mammo_utils.data.catalogs.{name}").SOURCE for name in NAMES]
+    return pd.DataFrame([asdict(one) for one in found]).set_index("name")
