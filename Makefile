@@ -51,9 +51,8 @@ test-fast: lint
 notebooks: .venv/.installed
 	$(BIN)/python -m mammo_utils.course.write $(NOTEBOOKS)
 
-# What stems from a reader's own tables or data goes to build/, not among the figures that come along.
 figures: .venv/.installed
-	$(BIN)/python -m mammo_utils figures --out $(if $(DATA)$(RESULTS),build/figures,figures) \
+	$(BIN)/python -m mammo_utils figures \
 	  $(if $(RESULTS),--results '$(RESULTS)') $(if $(DATA),--data '$(DATA)') $(if $(ROOT),--root '$(ROOT)')
 
 notebook-figures: .venv/.installed

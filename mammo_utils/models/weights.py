@@ -113,6 +113,9 @@ def save(encoder: nn.Module, path: str | Path, made: dict) -> None:
     os.replace(part, path)
 
 
+_UNREADABLE = "not a readable safetensors file ({}); name another, or remove it to make it anew"
+
+
 def made(path: str | Path) -> dict:
     """What `save` wrote beside the weights of the file, empty where it was not written here.
 
@@ -122,7 +125,7 @@ def made(path: str | Path) -> dict:
         with safe_open(path, framework="pt") as file:
             return json.loads((file.metadata() or {}).get("made", "{}"))
     except (SafetensorError, ValueError) as error:
-        raise ValueError(f"{path}: not a readable safetensors file ({error}); remove it") from None
+        raise ValueError(f"{path}: {_UNREADABLE.format(error)}") from None
 
 
 def modules(path: str | Path) -> set[str]:
@@ -136,7 +139,7 @@ def modules(path: str | Path) -> set[str]:
         with safe_open(path, framework="pt") as file:
             return {name.partition(".")[0] for name in file.keys()}  # noqa: SIM118, it is no dictionary
     except SafetensorError as error:
-        raise ValueError(f"{path}: not a readable safetensors file ({error}); remove it") from None
+        raise ValueError(f"{path}: {_UNREADABLE.format(error)}") from None
 
 
 def load(encoder: nn.Module, path: str | Path) -> None:

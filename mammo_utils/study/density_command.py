@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 import sys
+import textwrap
 from pathlib import Path
 
 TABLE = "density.csv"
+WIDTH = 100  # of what is printed
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -16,7 +18,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "--out",
         type=Path,
         metavar="DIR",
-        help=f"folder for {TABLE} and a picture of every image with outlines",
+        help=f"folder for {TABLE} and, of every image with a density, a picture with outlines",
     )
     parser.add_argument(
         "--anyway",
@@ -35,7 +37,12 @@ def main(options: argparse.Namespace) -> int:
 
     try:
         tool = density_tool.trained(options.weights)
-    except (FileNotFoundError, ValueError) as error:
+        if options.out:
+            options.out.mkdir(parents=True, exist_ok=True)
+    except FileExistsError:
+        print(f"error: --out {options.out}: a file has this name; give that of a folder", file=sys.stderr)
+        return 1
+    except (OSError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     found = []
@@ -47,19 +54,27 @@ def main(options: argparse.Namespace) -> int:
             found.append(density_tool.Measured("unreadable", f"{error.reason}; {error.remedy}"))
     table = density_tool.table(options.files, found, tool.made["limit"])
     print(_printed(table))
-    level = tool.made["settings"]["level"]
-    print(
-        f"\nThe interval is made to hold the truth for {level:.0%} of phantom women; it promises nothing for"
-        "\nan image that is refused.  The class is what a phantom reader would most probably call this;"
-        "\nBI-RADS classes are a radiologist's judgement and no cut-off of percent density."
-        f"\nThis tool has {density_tool.NOTE}."
-    )
+    print(f"\n{_explained(tool.made, density_tool.NOTE)}")
     if options.out:
         _write(options.out, options.files, found, table)
     unread = sum(one.verdict == "unreadable" for one in found)
     if unread:
         print(f"{unread} of {len(found)} files could not be read", file=sys.stderr)
     return int(unread > 0)
+
+
+def _explained(made: dict, note: str) -> str:
+    """What interval, class and refusal mean, for a terminal."""
+    settings = made["settings"]
+    said = (
+        f"The interval is made to hold the truth for {settings['level']:.0%} of phantom women and promises "
+        "nothing for others. The class is what a phantom reader would most probably call this; BI-RADS "
+        "classes are a radiologist's judgement and no cut-off of percent density. Refused is an image "
+        "without a whole breast in sight, or one that lies further from those learnt from than "
+        f"{made['limit']:.1f}, as {1 - settings['accepted']:.0%} of phantom views do. Accepted is no "
+        f"certificate. This tool has {note}."
+    )
+    return textwrap.fill(said, WIDTH)
 
 
 def _printed(table) -> str:
@@ -79,22 +94,22 @@ def _printed(table) -> str:
 
 
 def _write(folder: Path, files, found, table) -> None:
-    """Write the table and, for every file with an image, its picture; prints where."""
+    """Write the table and, for every file with a density, its picture into ``folder``; prints where."""
     from mammo_utils.show.figures import measured
     from mammo_utils.study.density_tool import NOTE
 
-    folder.mkdir(parents=True, exist_ok=True)
     pictures, taken = [], set()
     for file, one in zip(files, found, strict=True):
+        if one.dense is None:
+            pictures.append("")
+            continue
         # Two folders may hold files of one name, and some file systems take a.png and A.png for one.
         name, count = file.stem, 1
         while name.casefold() in taken:
             count += 1
             name = f"{file.stem}_{count}"
         taken.add(name.casefold())
-        pictures.append("" if one.dense is None else f"{name}.png")
-        if one.dense is not None:
-            figure = measured.overlay(one, note=NOTE)
-            figure.savefig(folder / pictures[-1], metadata={"Description": NOTE})
+        pictures.append(f"{name}.png")
+        measured.overlay(one, note=NOTE).savefig(folder / pictures[-1], metadata={"Description": NOTE})
     table.assign(picture=pictures).to_csv(folder / TABLE, index=False)
     print(f"{folder / TABLE}\n" + "\n".join(str(folder / picture) for picture in pictures if picture))

@@ -26,7 +26,10 @@ from mammo_utils.synth import breast
 from mammo_utils.synth.breast.readers import class_odds
 
 NAME = f"mobilenetv2_050_density{weights.SUFFIX}"
-NOTE = "learnt from phantoms, simulated women, alone: for teaching and research, no medical device"
+NOTE = (
+    "learnt from phantoms (simulated women) alone, so that of a real mammogram its density is a guess; for "
+    "teaching and research, no medical device"
+)
 ANYWAY = "refused, computed anyway"
 COLUMNS = ("file", "percent_density", "low", "high", "class", "verdict", "reason", "distance", "limit")
 

@@ -6,18 +6,23 @@ import argparse
 import sys
 from pathlib import Path
 
-# What trains each system on a data set of one's own; its scores stand beside those of the exhibits.
-TRAINING = {
-    "density": "train segmentation --catalog density",
-    "screening": "train screening --catalog rsna --external inbreast DIR",
-    "histology": "train histology --catalog breakhis --first lc25000 DIR",
-}
+# What trains each system on data sets of one's own; their scores stand beside those of the exhibits.
+TRAINING = (
+    "recipe --data vindr --root DIR --labelled density --labelled-root DIR",
+    "train screening --catalog rsna --root DIR --external inbreast DIR",
+    "train histology --catalog breakhis --root DIR --first lc25000 DIR",
+)
+# What stems from a reader's own tables or data does not go among the figures that come along.
+SHIPPED, OWN = Path("figures"), Path("build/figures")
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``figures`` to its parser."""
     parser.add_argument(
-        "--out", type=Path, default=Path("figures"), metavar="DIR", help="folder of the files (%(default)s)"
+        "--out",
+        type=Path,
+        metavar="DIR",
+        help=f"folder of the files (default: {SHIPPED}, and {OWN} with --results or --data)",
     )
     parser.add_argument("--only", nargs="+", metavar="NAME", help="these exhibits alone (default: all)")
     parser.add_argument(
@@ -35,6 +40,7 @@ def main(options: argparse.Namespace) -> int:
     import matplotlib
 
     matplotlib.use("Agg")  # also where there is no screen
+    options.out = options.out or (OWN if options.results or options.data else SHIPPED)
     try:
         failed = _of_data(options) if options.data else 0
         if options.results or not options.data:
@@ -107,10 +113,7 @@ AFTER = "\n".join(
     [
         "All other exhibits need trained networks. On data of your own these commands train the systems and",
         "write scores with intervals, predictions and figures of their own into --out:",
-        *(
-            f"  MAMMO_PROFILE=gpu python -m mammo_utils {one} --root DIR --out run"
-            for one in TRAINING.values()
-        ),
+        *(f"  MAMMO_PROFILE=gpu python -m mammo_utils {one} --out run" for one in TRAINING),
         "Arms are compared over paired seeds on the phantom alone: python -m mammo_utils study NAME --out",
         "DIR/TABLE.csv repeats that, and python -m mammo_utils figures --results DIR draws what is in DIR.",
     ]

@@ -26,6 +26,13 @@ def main(options: argparse.Namespace) -> int:
     """Train, calibrate and write the file, or write the table of the rules; 1 if an option is wrong."""
     from mammo_utils.study import density_file, density_tool
 
+    # Both take long: a wrong place for what they find is told first.
+    if options.unlike and options.out.suffix != ".csv":
+        print(f"error: --out {options.out}: name the table's file, such as table.csv", file=sys.stderr)
+        return 1
+    if not options.unlike and options.out.is_file():
+        print(f"error: --out {options.out}: a file has this name; give that of a folder", file=sys.stderr)
+        return 1
     if options.unlike:
         return _compare(options)
     options.out.mkdir(parents=True, exist_ok=True)

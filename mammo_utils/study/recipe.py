@@ -21,7 +21,7 @@ from mammo_utils.show.figures import film
 from mammo_utils.study import density, encoder_file, left_out, losses, recipe_card, segmenter
 from mammo_utils.study.segmenter import CHECKPOINT, WEIGHTS, Settings
 from mammo_utils.study.train_command import prepared
-from mammo_utils.study.unlabelled import digest
+from mammo_utils.study.unlabelled import apart, digest
 from mammo_utils.training.devices import launch
 from mammo_utils.training.pretraining import RECIPES, fields_of
 
@@ -67,10 +67,13 @@ def recipe(pool, unseen, labelled, given: Recipe, folder, *, cache=None, workers
     ``workers`` processes.  Writes ``encoder.safetensors``, ``weights.safetensors`` (the segmenter),
     ``density.csv``, ``scores.csv``, ``predictions.png``, ``model_card.md`` and ``report.md``.
 
-    Raises ``ValueError`` if ``folder`` holds another run, for fewer than ``left_out.LEAST`` labelled women,
-    and as `training.pretraining.pretrain` and `segmenter.learn` do.
+    Raises ``ValueError`` if ``folder`` holds another run, for women in two of the tables, for fewer than
+    ``left_out.LEAST`` labelled women, and as `checked`, `training.pretraining.pretrain` and
+    `segmenter.learn` do.
     """
     folder = Path(folder)
+    checked(given)
+    apart(pool=pool, unseen=unseen, labelled=labelled)
     cache = Path(cache or folder / "cache")
     settings, data = fine_tuning(given, labelled), made_of(pool, unseen, labelled, given)
     segmenter.claim(folder, data | asdict(replace(given, weights=data["start"])), begun=BEGUN)
@@ -84,14 +87,29 @@ def recipe(pool, unseen, labelled, given: Recipe, folder, *, cache=None, workers
         settings = replace(settings, weights=str(folder / ENCODER))
     model = segmenter.learn(known, settings, folder, rows=part.train, valid=part.valid)
     found = segmenter.predict(known, model, part.test, settings)
-    table = pd.concat([_of_labelled(model, known, part, settings), _of_others(model, others, learnt)])
+    others_too = _of_others(model, others, learnt, settings)
+    table = pd.concat([_of_labelled(model, known, part, settings), others_too])
     table["pretrained"] = (table["split"] == "pool") & ("multi-view" not in given.leave_out)
     judged = scores(found, known, table)
     catalogs.write(table.drop(columns="group").round(6), folder / DENSITY)
     catalogs.write(judged.round(4), folder / SCORES)
     film.predictions(known.images[found.row], found).savefig(folder / FIGURE)
-    recipe_card.write(folder, given, settings, data, table, judged)
+    lost = len(known.failures) + len(others.failures)
+    recipe_card.write(folder, given, settings, data, table, judged, lost=lost)
     return judged
+
+
+def checked(given: Recipe) -> None:
+    """Try out what is ``given``, so that an error shows before hours go into the preparation of images.
+
+    Raises ``ValueError`` for a number that is not above 0, and as `models.segmentation.build` and
+    `training.devices.launch` do, such as for weights that cannot be downloaded.
+    """
+    for name in ("size", "pretrain_images", "epochs", "lr", "batch_size"):
+        if not getattr(given, name) > 0:
+            raise ValueError(f"{name}={getattr(given, name)}: give a number above 0")
+    build(given.model, weights=given.weights, size=given.size)
+    launch(given.precision)
 
 
 def made_of(pool, unseen, labelled, given: Recipe) -> dict:
@@ -171,9 +189,9 @@ def _of_labelled(model, images, part: left_out.Part, settings: Settings) -> pd.D
     return told(model, images, rows, settings).assign(split=split, label=label)
 
 
-def _of_others(model, images, learnt) -> pd.DataFrame:
+def _of_others(model, images, learnt, settings: Settings) -> pd.DataFrame:
     """A row for each image of the unlabelled set, see `told`; ``unseen`` are those not of the pool."""
-    blind = Settings(target="foreground", breast="foreground")  # no masks to predict against
+    blind = replace(settings, target="foreground", breast="foreground")  # no masks to predict against
     split = np.where(np.asarray(learnt, bool), "pool", "unseen")
     return told(model, images, np.arange(len(images)), blind).assign(split=split, label=np.nan)
 

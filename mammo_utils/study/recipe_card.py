@@ -15,9 +15,24 @@ from mammo_utils.study.segmenter import SETTINGS, Settings
 BANNER = "**For teaching and research only: this is no medical device, and nothing here is a diagnosis.**"
 PAPER = "Qu et al. 2026, medRxiv 10.64898/2026.02.23.26346855"
 # What its abstract says of the step from the reference to the recipe.
-PUBLISHED = {
-    "density_mae": ("error of percent density (mean absolute, points)", "14.8 → 11.8"),
-    "spearman": ("Spearman's correlation of density and class A–D", "0.42 → 0.51"),
+PUBLISHED = {"density_mae": "14.8 → 11.8", "spearman": "0.42 → 0.51"}
+METRICS = {
+    "dice": "Dice of dense tissue",
+    "iou": "intersection over union of dense tissue",
+    "sensitivity": "share of the dense tissue that is found",
+    "precision": "share of what is found that is dense",
+    "density_mae": "error of percent density, mean of its size (points)",
+    "density_bias": "error of percent density with its sign, mean (points)",
+    "density_lower": "lower limit of agreement of percent density (points)",
+    "density_upper": "upper limit of agreement of percent density (points)",
+    "dice_breast": "Dice of the breast",
+    "spearman": "Spearman's correlation of percent density and class A–D",
+}
+ON = {
+    "test": "labelled women left out, against their labels or the radiologist's class",
+    "test, truth": "the same women against the true masks, which only a phantom has",
+    "unseen": "women without labels from whom nothing was learnt",
+    "pool": "women without labels from whom the encoder may have learnt",
 }
 NOT_FOUND = (
     "the formula and weights of the hybrid loss",
@@ -39,42 +54,44 @@ SPLITS = {
     "unseen": "unlabelled, left out",
 }
 PHANTOM = (
-    "It learnt from phantoms, which are drawings of breasts: its scores say nothing about patients, and it "
-    "is of no use on their images."
+    "The network learnt from phantoms, which are simulated breasts: its scores say nothing about patients, "
+    "and it is of no use on their images."
 )
 LIMITS = (
     "Intervals are of 95 % and resample women: they speak of other women of this data set, not of another "
     "training. One training is one draw of split, weights and order.",
     "An interval of fewer than some twenty women is too narrow, and of two or three it means nothing.",
-    "The encoder has seen the images of `pool` without labels, if it learnt from any: read `unseen` and "
-    "`test` first. Where no breast is found in an image its density counts as 0.",
+    "The encoder has seen the images of `pool` without labels, if it learnt from any: read `test`, and "
+    "`unseen` where there is any, first. Where no breast is found in an image its density counts as 0.",
     "Nothing was tested on other machines, sites or populations than those of the data above.",
 )
 
 
-def write(folder: Path, given, settings: Settings, data: dict, table, scores: pd.DataFrame) -> None:
+def write(folder: Path, given, settings: Settings, data: dict, table, scores, *, lost: int) -> None:
     """Write ``model_card.md`` and ``report.md`` of a run of `recipe.recipe` into ``folder``.
 
-    ``given`` is its `recipe.Recipe`, ``table`` that of ``density.csv`` with the column ``group``.
+    ``given`` is its `recipe.Recipe`, ``table`` that of ``density.csv`` with the column ``group``, ``lost``
+    the number of files that could not be prepared.
     """
     phantom = "phantom" in (data["data"], data["labelled"])
     for name, lines in (
-        ("model_card.md", card(folder, given, settings, data, table, scores)),
+        ("model_card.md", card(folder, given, settings, data, table, scores, lost)),
         ("report.md", report(given, table, scores)),
     ):
         text = "\n".join([lines[0], "", BANNER, *(["", PHANTOM] if phantom else []), *lines[1:], ""])
         (folder / name).write_text(_filled(text), encoding="utf-8")
 
 
-def card(folder: Path, given, settings: Settings, data: dict, table, scores: pd.DataFrame) -> list[str]:
-    """The model card, line by line; ``folder`` holds the run."""
-    first = f"an encoder that learnt from several views of a woman, starting from {data['start']}"
+def card(folder: Path, given, settings: Settings, data: dict, table, scores, lost: int) -> list[str]:
+    """The model card, line by line; as `write`, whose ``folder`` holds the run."""
+    start = "random weights" if data["start"] == "none" else data["start"]
+    first = f"an encoder that learnt from several views of a woman, starting from {start}"
     pretrained = table["pretrained"].any()
     through = weights.made(settings.weights)["images_through"] if pretrained else 0
     run = {
         "network": given.model,
         "size of images": f"{given.size} pixels high",
-        "encoder starts from": first if pretrained else data["start"],
+        "encoder starts from": first if pretrained else start,
         "images through the encoder without labels": through,
         "loss": settings.loss + (f", λ = {settings.lam:g}" if settings.lam is not None else ""),
         "strategy": settings.strategy,
@@ -88,6 +105,7 @@ def card(folder: Path, given, settings: Settings, data: dict, table, scores: pd.
         for name in dict.fromkeys((data["data"], data["labelled"]))
     ]
     licences = [f"* {one.title}: {one.licence}; from {one.where}" for one in sources]
+    missing = f"Not prepared: {lost} more files, see `failures.csv` beside the prepared images."
     return [
         "# Model card: dense tissue and breast on mammograms",
         "",
@@ -95,12 +113,13 @@ def card(folder: Path, given, settings: Settings, data: dict, table, scores: pd.
         "percent density is the share of the found breast that is found dense. `encoder.safetensors` is its "
         "encoder before it saw a label, if it learnt without labels.",
         "",
-        "## What it was trained on",
+        "## Images",
         "",
         *_table(["split", "what", "images", "women"], counts(table)),
         "",
         f"Labelled: {data['labelled']}; unlabelled: {data['data']}. No woman is in two splits, and none of "
         "those with labels is in the pool.",
+        *(["", missing] if lost else []),
         "",
         "## Settings",
         "",
@@ -126,8 +145,8 @@ def card(folder: Path, given, settings: Settings, data: dict, table, scores: pd.
 def report(given, table: pd.DataFrame, scores: pd.DataFrame) -> list[str]:
     """The numbers beside the paper's, line by line."""
     rows = []
-    for metric, (name, published) in PUBLISHED.items():
-        own = scores[scores["metric"] == metric]
+    for metric, published in PUBLISHED.items():
+        name, own = METRICS[metric], scores[scores["metric"] == metric]
         seen = {"pool": "pool, pretrained on"} if table["pretrained"].any() else {}
         for _, row in own.iterrows():
             on = f"{seen.get(row['on'], row['on'])}: {row['images']} images of {row['women']} women"
@@ -161,6 +180,9 @@ def report(given, table: pd.DataFrame, scores: pd.DataFrame) -> list[str]:
         "",
         *_scores(scores),
         "",
+        "`scores.csv` has them with more digits, `density.csv` the percent density of every image, "
+        "`predictions.png` test images from the worst to the best, `model_card.md` data and settings.",
+        "",
         "## Limits",
         "",
         *(f"* {limit}" for limit in LIMITS),
@@ -180,8 +202,12 @@ def counts(table: pd.DataFrame) -> list[tuple]:
 
 
 def _scores(scores: pd.DataFrame) -> list[str]:
-    rows = [(r["on"], r["metric"], _interval(r), r["images"], r["women"]) for _, r in scores.iterrows()]
-    return _table(["on", "score", "estimate [95 %]", "images", "women"], rows)
+    """The table of all scores, and below it what they were taken on."""
+    rows = [
+        (r["on"], METRICS[r["metric"]], _interval(r), r["images"], r["women"]) for _, r in scores.iterrows()
+    ]
+    table = _table(["on", "score", "estimate [95 %]", "images", "women"], rows)
+    return [*table, "", *(f"* {on}: {said}." for on, said in ON.items() if (scores["on"] == on).any())]
 
 
 def _interval(row: pd.Series) -> str:

@@ -69,7 +69,10 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     )
     learning.add_argument("--precision", default="auto", help="auto, 32-true, bf16-mixed (%(default)s)")
     learning.add_argument(
-        "--seed", type=int, default=0, help="of women, split, weights and order (%(default)s)"
+        "--seed",
+        type=int,
+        default=0,
+        help="of split, weights and order, and of the women where a data set is limited (%(default)s)",
     )
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the run")
 
@@ -173,8 +176,6 @@ def _tables(names, roots, options: argparse.Namespace) -> tuple:
     drawn = [f"{mask}_mask" for mask in recipes.masks_of(labelled) if f"{mask}_mask" in labelled]
     table = unlabelled.table_of(names[0], roots[0])
     pool = unlabelled.pool(table, [labelled.drop(columns=catalogs.MASKS)], keep_test=options.keep_test)
-    if "multi-view" not in options.leave_out:
-        unlabelled.several(pool)
     others = splits.pool(table, labelled)
     unseen = others[~others["image_id"].isin(pool["image_id"])]
     labelled = labelled[labelled[drawn].notna().all(axis=1)]
@@ -185,6 +186,9 @@ def _tables(names, roots, options: argparse.Namespace) -> tuple:
     )
     if len(unseen):
         unseen = unlabelled.at_most(unseen, options.unlabelled, option="--unlabelled", seed=options.seed)
-    for said, part in (("without labels", pool), ("left out", unseen), ("with labels", labelled)):
-        print(f"{said}: {len(part)} images of {part['group'].nunique()} women")
+    if "multi-view" not in options.leave_out:
+        unlabelled.several(pool)
+    for said, part in (("without labels", pool), ("unseen", unseen), ("with labels", labelled)):
+        if len(part):
+            print(f"{said}: {len(part)} images of {part['group'].nunique()} women")
     return pool, unseen, labelled

@@ -78,11 +78,25 @@ def pool(
 
 
 def several(pool: pd.DataFrame) -> None:
-    """Raise ``ValueError`` where no woman has two images, as learning from several views of one needs."""
+    """Raise ``ValueError`` for a single woman and where none has two images: the views of a woman attract
+    each other, and those of others repel."""
+    if pool["group"].nunique() < 2:
+        raise ValueError("multiview learns from several women and the pool has one: give more images")
     if not pool["group"].duplicated().any():
         raise ValueError(
             "multiview learns from several views of a woman, and every woman here has one image: say in the "
             "column patient_id whose they are, or choose another method"
+        )
+
+
+def apart(**tables) -> None:
+    """Raise ``ValueError`` where a woman is in two of the ``tables``."""
+    both = [table.assign(split=name) for name, table in tables.items()]
+    leaks = splits.audit(pd.concat(both, ignore_index=True), pixels=False)
+    if len(leaks):
+        raise ValueError(
+            f"{len(leaks)} women, exams or breasts are in two of the tables {', '.join(tables)}: "
+            "data.splits.pool leaves them out of one"
         )
 
 

@@ -14,11 +14,12 @@ import numpy as np
 import torch
 from scipy import ndimage, stats
 
-from mammo_utils.data import dicom, preprocess
+from mammo_utils.data import dicom, header, preprocess
 from mammo_utils.models.inspect import mode
 from mammo_utils.models.segmenter import ready
 
 FLAT = 0.01  # interquartile range inside the breast below which there is nothing to see, of values in 0–1
+MODALITIES = ("MG", "CR", "DX", "RG")  # PS3.3 C.7.3.1.1.1: digital, computed and film mammograms
 CUT = 0.1  # share of the side opposite to the chest wall that a whole breast may at most reach
 
 
@@ -32,8 +33,9 @@ class Seen(NamedTuple):
 def seen(path: str | Path, size: int) -> Seen:
     """Read and prepare a file at ``size`` pixels of height, as `data.cache` does, and look at it plainly.
 
-    Objections: it is smaller than the network's images, no breast is found, the breast is nearly of one grey,
-    or it is cut at the side where the nipple should be.
+    Objections: its header says that it is no mammogram or that letters are burnt into it, it is smaller than
+    the network's images, no breast is found, the breast is nearly of one grey, or it is cut at the side where
+    the nipple should be.
 
     Raises ``ImageReadError`` for a file that cannot be read.
     """
@@ -43,14 +45,27 @@ def seen(path: str | Path, size: int) -> Seen:
         prepared = preprocess.prepare(found.image, shape, laterality=found.laterality)
     except preprocess.NoBreastError as error:
         return Seen(None, error.reason)
-    objection = ""
-    if max(found.image.shape) < size:
-        objection = f"too small: {found.image.shape[0]}×{found.image.shape[1]} pixels, at least {size} needed"
-    elif np.subtract(*np.quantile(prepared.image[prepared.foreground], [0.75, 0.25])) < FLAT:
-        objection = "nearly constant: what was found as breast is of one grey"
-    elif _cut(prepared):
-        objection = "the breast is cut: it reaches the side opposite to the chest wall"
-    return Seen(prepared, objection)
+    return Seen(prepared, _declared(path) or _objection(found.image, prepared, size))
+
+
+def _objection(image: np.ndarray, prepared: preprocess.Prepared, size: int) -> str:
+    if max(image.shape) < size:
+        return f"too small: {image.shape[0]}×{image.shape[1]} pixels, at least {size} needed"
+    if np.subtract(*np.quantile(prepared.image[prepared.foreground], [0.75, 0.25])) < FLAT:
+        return "nearly constant: what was found as breast is of one grey"
+    return "the breast is cut: it reaches the side opposite to the chest wall" if _cut(prepared) else ""
+
+
+def _declared(path: str | Path) -> str:
+    """What a DICOM file says against itself, without values of its header, which could name a patient."""
+    if header.kind(path) != "DICOM":
+        return ""
+    found = header.parse(path)
+    if header.tag(found, "Modality", strict=False) not in (None, *MODALITIES):
+        return f"no mammogram: its header gives another modality than {', '.join(MODALITIES)}"
+    if header.tag(found, "BurnedInAnnotation", strict=False) == "YES":
+        return "its header says that letters are burnt into the picture, which may name the patient"
+    return ""
 
 
 def _cut(prepared: preprocess.Prepared) -> bool:

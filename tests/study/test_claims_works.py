@@ -6,7 +6,7 @@ import pytest
 
 from mammo_utils import profile
 from mammo_utils.study import claims, encoders, grid, histology_studies, results, stages
-from mammo_utils.study.claims import exhibits
+from mammo_utils.study.claims import arithmetic
 
 # What the works say, each by the claims that stand for it.
 STATED = {
@@ -205,25 +205,25 @@ def test_the_histology_work_is_judged_as_its_table_was_made():
 
 def test_arithmetic_on_published_figures():
     """Worked by hand from the counts and scores of the works."""
-    assert exhibits.nobody().estimate == pytest.approx((54_706 - 1_158) / 54_706 - 0.98)
-    away = exhibits.beyond_nobody()
+    assert arithmetic.nobody().estimate == pytest.approx((54_706 - 1_158) / 54_706 - 0.98)
+    away = arithmetic.beyond_nobody()
     # 100 of 410 images are BI-RADS 4 to 6, 123 are 3 to 6, 57 are 5 and 6.
     assert away.estimate == pytest.approx(0.822 - 310 / 410)
     assert [away.low, away.high] == pytest.approx([0.822 - 353 / 410, 0.822 - 287 / 410])
-    assert exhibits.described().estimate == pytest.approx(4 * 1_068_993 / 84.7e6 - 1)
-    large = exhibits.balanced("large")
+    assert arithmetic.described().estimate == pytest.approx(4 * 1_068_993 / 84.7e6 - 1)
+    large = arithmetic.balanced("large")
     assert [round(0.5 + limit, 2) for limit in large[1:]] == [0.12, 0.19]
-    assert 0.5 + exhibits.balanced("small").high < 0.4
+    assert 0.5 + arithmetic.balanced("small").high < 0.4
 
 
 def test_a_score_that_fell_by_more_than_its_error_did_not_survive():
-    fall = exhibits.survived()
+    fall = arithmetic.survived()
     assert fall.estimate == pytest.approx(-0.188)
     # Errors of about 0.030 (98 positive breasts) and 0.031 (56 positive images), added in squares.
     assert (fall.high - fall.low) / 2 == pytest.approx(1.96 * np.hypot(0.030, 0.031), abs=0.006)
 
 
 def test_a_split_by_breast_parts_a_third_of_the_women():
-    found = exhibits.straddling()
+    found = arithmetic.straddling()
     assert found.low < 2 * 0.8 * 0.2 < found.high
     assert found.high - found.low < 0.08

@@ -122,3 +122,11 @@ def test_a_set_needs_a_name_of_its_own_and_images(tmp_path, capsys):
     for given in ("films", f"films={tmp_path}", f"test={tmp_path}", "=x"):
         assert main(["gauge", "--unlike", given, "--out", str(tmp_path / "table.csv")]) == 1
         assert "give NAME=DIR" in capsys.readouterr().err
+
+
+def test_a_wrong_place_is_told_first(tmp_path, capsys):
+    (tmp_path / "film.png").write_bytes(b"")
+    assert main(["gauge", "--unlike", f"films={tmp_path}", "--out", str(tmp_path)]) == 1
+    assert "name the table's file, such as table.csv" in capsys.readouterr().err
+    assert main(["gauge", "--out", str(tmp_path / "film.png")]) == 1
+    assert "a file has this name; give that of a folder" in capsys.readouterr().err

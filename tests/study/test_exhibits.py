@@ -84,6 +84,7 @@ def test_every_exhibit_states_what_it_rests_on(made):
         assert one.limits in said
         if one.tables:
             assert "simulated: no clinical result" in said
+            assert re.search(r"\d women|\d patients", said) or name == "claims", name
             assert f"version {results.phantom_version()} " in said
             assert "profile cpu" in said
             assert re.search(r"\d+ seeds?\b|seed 0", said), name
@@ -205,7 +206,7 @@ def test_claims_stand_with_the_verdicts_of_their_rule(numbers, made):
 
 
 def test_the_same_numbers_make_the_same_bytes(tmp_path):
-    names = ["screening_subsets", "density_losses", "histology_size"]
+    names = ["screening_subsets", "density_losses"]
     folders = [tmp_path / "first", tmp_path / "second"]
     for folder, order in zip(folders, (names, names[::-1]), strict=True):
         assert main(["figures", "--only", *order, "--out", str(folder)]) == 0
@@ -217,6 +218,21 @@ def test_the_same_numbers_make_the_same_bytes(tmp_path):
     assert "Matplotlib v" not in drawn
     picture = Image.open(folders[0] / "density_losses.png")
     assert picture.info["dpi"] == pytest.approx((150, 150), abs=0.1)
+
+
+def test_tables_of_women_and_of_tiles_are_both_named(made):
+    said = words(made["claims"].figure)
+    assert (
+        f"women, version {results.phantom_version()} and tiles, version {results.tissue_version()} (" in said
+    )
+
+
+def test_own_tables_do_not_go_among_the_figures_that_come_along(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine").mkdir()
+    assert main(["figures", "--only", "screening_subsets", "--results", "mine"]) == 0
+    assert (tmp_path / "build" / "figures" / "screening_subsets.png").is_file()
+    assert not (tmp_path / "figures").exists()
 
 
 def test_unknown_and_waiting_names_are_refused(tmp_path, capsys):

@@ -22,7 +22,7 @@ def test_counts_and_prevalence_are_those_of_the_catalogue(root, tmp_path, capsys
     assert {path.name for path in tmp_path.iterdir()} == {
         f"data_{name}.{kind}" for name in ("counts", "prevalence") for kind in ("png", "svg", "csv")
     }
-    for command in ("train segmentation", "train screening", "train histology", "study NAME"):
+    for command in ("recipe --data vindr", "train screening", "train histology", "study NAME"):
         assert command in said
     table = catalogs.load("rsna", root)
     counted = pd.read_csv(tmp_path / "data_counts.csv").set_index(["column", "value"])["images"]
@@ -35,6 +35,13 @@ def test_counts_and_prevalence_are_those_of_the_catalogue(root, tmp_path, capsys
     row = found.loc["image"]
     assert row["pos_weight"] == pytest.approx((24 - row["positive"]) / row["positive"], rel=1e-5)
     assert row["accuracy_all_negative"] == pytest.approx((table["cancer"] == 0).mean(), rel=1e-5)
+
+
+def test_a_panel_says_how_many_images_have_a_value(root):
+    table = catalogs.load("rsna", root)
+    table.loc[:4, "view"] = pd.NA
+    figure = catalogue.counts("rsna", table).figure
+    assert {"view, known of 19", "side"} <= {ax.get_title() for ax in figure.axes}
 
 
 def test_nobody_is_named(root, tmp_path):

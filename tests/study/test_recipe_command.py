@@ -1,14 +1,16 @@
 """``python -m mammo_utils recipe`` on phantom women of its own, and with wrong input."""
 
 import re
+import shutil
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from mammo_utils.__main__ import main
+from mammo_utils.data import catalogs
 from mammo_utils.data.cache import ImageCache
-from mammo_utils.study import unlabelled
+from mammo_utils.study import recipe, recipe_card, unlabelled
 from mammo_utils.synth import exams
 
 QUICK = ["--model", "unet/test_efficientnet", "--size", "64", "--precision", "32-true", "--lr", "0.01"]
@@ -52,7 +54,35 @@ def test_phantoms_are_learnt_as_a_reader_draws_them_and_scored_against_the_truth
 def test_both_texts_say_that_it_learnt_from_phantoms(run):
     for name in ("model_card.md", "report.md"):
         text = " ".join((run / name).read_text().split())
-        assert "learnt from phantoms, which are drawings of breasts: its scores say nothing about" in text
+        assert "learnt from phantoms, which are simulated breasts: its scores say nothing about" in text
+
+
+def test_the_report_explains_every_score_and_what_it_was_taken_on(run):
+    report, scores = (run / "report.md").read_text(), pd.read_csv(run / "scores.csv")
+    every = report.partition("## All scores")[2]
+    lines = [line.strip("| ").split(" | ") for line in every.splitlines() if line.startswith("|")]
+    assert len(lines) == len(scores) + 2
+    for score in scores.itertuples():
+        said = recipe_card.METRICS[score.metric]
+        (line,) = [line for line in lines if line[:2] == [score.on, said]]
+        assert float(line[2].split()[0]) == pytest.approx(score.estimate, abs=0.06)
+        assert f"* {score.on}: {recipe_card.ON[score.on]}." in " ".join(report.split())
+    card = (run / "model_card.md").read_text()
+    assert "starting from random weights" in card
+    assert "Not prepared" not in card
+
+
+def test_files_that_could_not_be_prepared_are_counted_in_the_card(run, tmp_path):
+    drawn = {name: next(run.parent.glob(f"home/phantom_*/recipe_{name}_*")) for name in ("pool", "train")}
+    shutil.copytree(drawn["pool"], tmp_path / "pool")
+    broken = sorted((tmp_path / "pool").rglob("*.dcm"))[0]
+    broken.write_bytes(broken.read_bytes()[:400])
+    given = ["--data", "phantom", "--root", tmp_path / "pool", "--labelled", "phantom"]
+    given += ["--labelled-root", drawn["train"], "--leave-out", "multi-view", "--epochs", "1"]
+    assert main(["recipe", *QUICK, *map(str, given), "--out", str(tmp_path / "run")]) == 0
+    card = (tmp_path / "run" / "model_card.md").read_text()
+    assert "\nNot prepared: 1 more files, see `failures.csv`" in card
+    assert "| pool | unlabelled, not learnt from | 19 | 5 |" in card
 
 
 @pytest.fixture(scope="module")
@@ -65,6 +95,9 @@ def root(tmp_path_factory):
     return folder
 
 
+BOTH = "--data phantom --root {root}/pool --labelled phantom --labelled-root {root}/train "
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -74,7 +107,7 @@ def root(tmp_path_factory):
         ("--data phantom --root {root}/pool", "--labelled: name a data set with masks of dense tissue"),
         ("--data phantom --root nowhere --labelled phantom --labelled-root {root}/train", "does not exist"),
         (
-            "--data phantom --root {root}/pool --labelled phantom --labelled-root {root}/train",
+            BOTH,
             "5 labelled women are too few for a split; label 10 or more",
         ),
         (
@@ -86,9 +119,17 @@ def root(tmp_path_factory):
             "vindr has no mask of dense tissue, .* name a data set that has them, such as density",
         ),
         (
-            "--data phantom --root {root}/pool --labelled phantom --labelled-root {root}/train --labels 3",
+            BOTH + "--labels 3",
             "--labels 3: the first woman has 4 images; give more",
         ),
+        (
+            BOTH + "--unlabelled 4",
+            "multiview learns from several women and the pool has one: give more images",
+        ),
+        (BOTH + "--epochs 0", "epochs=0: give a number above 0"),
+        (BOTH + "--lr -1", "lr=-1.0: give a number above 0"),
+        (BOTH + "--weights nowhere", "unknown weights .* 'nowhere'; choose one of: none"),
+        (BOTH + "--precision 8bit", "'8bit' is invalid"),
     ],
 )
 def test_wrong_input_gets_the_reason_and_the_remedy(options, message, root, tmp_path, capsys, monkeypatch):
@@ -98,6 +139,18 @@ def test_wrong_input_gets_the_reason_and_the_remedy(options, message, root, tmp_
     said = capsys.readouterr().err
     assert re.search(message, said), said
     assert not list(tmp_path.rglob("*.safetensors"))
+    if "too few" not in message:
+        assert not list(tmp_path.rglob("images.raw")), "told after images were prepared"
+
+
+def test_women_in_two_tables_are_refused(root, tmp_path):
+    """Also where the function is called with tables of one's own; nothing is written."""
+    known, pool = (catalogs.load("phantom", root / name) for name in ("train", "pool"))
+    given = recipe.Recipe(model="unet/test_efficientnet", weights="none", size=64, precision="32-true")
+    for tables in ((known[:4], pool, known), (pool[:2], pool[2:], known)):
+        with pytest.raises(ValueError, match="are in two of the tables pool, unseen, labelled"):
+            recipe.recipe(*tables, given, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 def test_several_processes_are_refused(tmp_path, capsys, monkeypatch):

@@ -138,7 +138,7 @@ def sizes(table: pd.DataFrame, *, claimed: float) -> Figure:
     ax.axvline(claimed, color=ORANGE, lw=1.5, ls="dashed", label=f"published size, {claimed:g} MB")
     ax.set(yticks=range(len(table)), yticklabels=list(table.index), ylim=(len(table) - 0.5, -0.5))
     ax.set(xlabel="size in float32 (MB)", xlim=(0, 1.7 * max(claimed, table["megabytes"].max())))
-    ax.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
+    ax.legend(frameon=False, fontsize=8, loc="upper right")
     return figure
 
 
@@ -190,7 +190,8 @@ def forest(table: pd.DataFrame, titles: Mapping[str, str]) -> Figure:
     for words, colour in VERDICTS.items():
         ax.plot([], [], "o-", ms=4.5, color=colour, label=words)
     ax.plot([], [], "o", ms=4.5, color=GREY, mfc="white", label="its claim is not testable here")
-    figure.legend(*ax.get_legend_handles_labels(), loc="outside lower center", ncols=4, frameon=False)
+    handles = ax.get_legend_handles_labels()
+    figure.legend(*handles, loc="outside lower center", ncols=4, frameon=False, fontsize=8)
     return figure
 
 

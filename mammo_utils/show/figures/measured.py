@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import textwrap
+
 from matplotlib.figure import Figure
 
 from mammo_utils.show.figures import INK, ORANGE, RED, SKY, image, new, outline
+
+CHARACTERS = 66  # of a line below the picture
 
 
 def overlay(found, *, note: str) -> Figure:
@@ -14,14 +18,14 @@ def overlay(found, *, note: str) -> Figure:
     file or patient anywhere; ``note`` says what the network is.
     """
     height, width = found.image.shape
-    figure, axes = new(size=(4.2, 4.2 * height / width + 1.0))
+    figure, axes = new(size=(4.2, 4.2 * height / width + 1.2))
     image(axes[0, 0], found.image, interpolation="bilinear")
     outline(axes[0, 0], found.breast, SKY)
     outline(axes[0, 0], found.dense, ORANGE)
     said = f"percent density {found.percent:.1f} % ({found.low:.1f} to {found.high:.1f}), class {found.grade}"
-    verdict = found.verdict.upper() if found.reason else found.verdict
+    verdict = f"{found.verdict.upper()}: {found.reason}" if found.reason else found.verdict
     handles = [axes[0, 0].plot([], [], color=colour)[0] for colour in (SKY, ORANGE)]
     figure.legend(handles, ["breast", "dense tissue"], loc="outside upper center", ncols=2, frameon=False)
-    text = f"{said}\n{verdict}\n{note}".replace(": for", ":\nfor")
-    figure.supxlabel(text, fontsize=8, color=RED if found.reason else INK)
+    lines = [line for text in (said, verdict, note) for line in textwrap.wrap(text, CHARACTERS)]
+    figure.supxlabel("\n".join(lines), fontsize=8, color=RED if found.reason else INK)
     return figure

@@ -76,17 +76,32 @@ def sources(runs: pd.DataFrame) -> Figure:
     return figure
 
 
-def kinds(visible: pd.DataFrame, breasts: pd.DataFrame) -> Figure:
+def by_kind(breasts: pd.DataFrame) -> pd.DataFrame:
+    """Area under the ROC curve of each kind of lesion against breasts without cancer: ``estimate`` with 95 %
+    limits ``low`` and ``high`` by woman; ``breasts`` and errors as in `kinds`.
+    """
+    if "cohort" in breasts and breasts["cohort"].nunique() > 1:
+        raise ValueError("give the breasts of one cohort: the numbers of women begin anew in each")
+    found = {}
+    for shape in KINDS:
+        own = breasts[(breasts["shape"] == shape) | (breasts["label"] == 0)]
+        pair = (own[name].to_numpy() for name in ("logit", "label"))
+        found[shape] = bootstrap(
+            classification.roc_auc, *pair, groups=own["woman"], stratify=own["label"], n=300
+        )._asdict()
+    return pd.DataFrame(found).T
+
+
+def kinds(visible: pd.DataFrame, breasts: pd.DataFrame, *, found: pd.DataFrame | None = None) -> Figure:
     """How well each kind of lesion can be told: by a matched filter over image heights, and by a network.
 
     ``visible``: rows of ``results/lesion_sizes.csv``; solid with the place unknown, dotted with it known.
     ``breasts``: those of one arm, with ``logit``, ``label``, ``woman`` and ``shape`` of the cancer; a bar is
-    the 95 % interval by woman.
+    the 95 % interval by woman.  ``found``: what `by_kind` says of them, where it is known already.
 
     Raises ``ValueError`` for breasts of several cohorts.
     """
-    if "cohort" in breasts and breasts["cohort"].nunique() > 1:
-        raise ValueError("give the breasts of one cohort: the numbers of women begin anew in each")
+    found = by_kind(breasts) if found is None else found
     figure, axes = new(1, 2, size=(10, 3.6), width_ratios=(1.2, 1))
     left, right = axes[0]
     sizes = visible.sort_values("size").set_index("size")
@@ -94,11 +109,9 @@ def kinds(visible: pd.DataFrame, breasts: pd.DataFrame) -> Figure:
         key = shape.replace(" ", "_")
         left.plot(sizes[f"unknown_{key}"], "o", ls="solid", color=colour, ms=6, lw=1.5, label=shape)
         left.plot(sizes[f"known_{key}"], "o", ls="dotted", color=colour, ms=3, lw=1)
-        own = breasts[(breasts["shape"] == shape) | (breasts["label"] == 0)]
-        columns = (own[name].to_numpy() for name in ("logit", "label"))
-        found = bootstrap(classification.roc_auc, *columns, groups=own["woman"], stratify=own["label"], n=300)
-        right.hlines(row, found.low, found.high, color=colour, lw=2.2)
-        right.plot(found.estimate, row, "o", color=colour, ms=7)
+        one = found.loc[shape]
+        right.hlines(row, one["low"], one["high"], color=colour, lw=2.2)
+        right.plot(one["estimate"], row, "o", color=colour, ms=7)
     left.set(xscale="log", xticks=sizes.index, xticklabels=sizes.index, xlabel="image height (pixels)")
     left.minorticks_off()
     left.set(ylabel="ROC-AUC of the matched filter", ylim=(0.48, 1.01))

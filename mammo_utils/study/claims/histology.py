@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 
-from mammo_utils.study.claims import exhibits
+from mammo_utils.study.claims import arithmetic
 from mammo_utils.study.claims.registry import Arithmetic, Claim, Question, minus
 from mammo_utils.study.claims.rule import DELTA
 from mammo_utils.study.histology_studies import PLAIN, at_rate
@@ -164,7 +164,7 @@ CLAIMS = (
         questions=(
             Arithmetic(
                 "size of the parameters over the size given, less one",
-                exhibits.described,
+                arithmetic.described,
                 "published figures, four bytes a parameter",
                 "little",
                 DELTA["cost"],

@@ -7,7 +7,7 @@ what else its tables say is explored.
 from __future__ import annotations
 
 from mammo_utils.study import observer, stages
-from mammo_utils.study.claims import exhibits, maps
+from mammo_utils.study.claims import arithmetic, maps
 from mammo_utils.study.claims.registry import Arithmetic, Claim, Question, Term, minus
 from mammo_utils.study.claims.rule import DELTA
 
@@ -112,8 +112,8 @@ CLAIMS = (
         questions=(
             Arithmetic(
                 "women in both parts, share",
-                exhibits.straddling,
-                f"{exhibits.WOMEN} women with two breasts, {len(exhibits.SPLITS)} splits 80/20",
+                arithmetic.straddling,
+                f"{arithmetic.WOMEN} women with two breasts, {len(arithmetic.SPLITS)} splits 80/20",
                 "little",
                 DELTA["accuracy"],
             ),
@@ -128,7 +128,7 @@ CLAIMS = (
         questions=(
             Arithmetic(
                 "ROC-AUC: full set minus subset",
-                exhibits.survived,
+                arithmetic.survived,
                 "published figures; independent cases, a fifth of each set held out (not given)",
                 "little",
                 DELTA["roc_auc"],
@@ -167,7 +167,7 @@ CLAIMS = (
         questions=(
             Arithmetic(
                 "accuracy of all negative minus 98 %",
-                exhibits.nobody,
+                arithmetic.nobody,
                 "RSNA, counts",
                 "little",
                 DELTA["accuracy"],
@@ -183,12 +183,12 @@ CLAIMS = (
         questions=tuple(
             Arithmetic(
                 f"share of positives minus one half, {name} subset",
-                lambda name=name: exhibits.balanced(name),
+                lambda name=name: arithmetic.balanced(name),
                 "published F1 and accuracy, all that rounding and misses leave open",
                 "little",
                 DELTA["accuracy"],
             )
-            for name in exhibits.PUBLISHED
+            for name in arithmetic.PUBLISHED
         ),
     ),
     Claim(
@@ -221,7 +221,7 @@ CLAIMS = (
         questions=(
             Arithmetic(
                 "accuracy: published minus all negative",
-                exhibits.beyond_nobody,
+                arithmetic.beyond_nobody,
                 "INbreast, counts; limits: positive from BI-RADS 3 or from 5 (the rule is not given)",
                 "up",
                 DELTA["accuracy"],

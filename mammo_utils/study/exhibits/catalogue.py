@@ -48,7 +48,10 @@ def counts(name: str, table: pd.DataFrame) -> Made:
     ]
     women = table["patient_id"].nunique()
     title = f"Data set {name}: {len(table):,} images of {women:,} patients, by what its tables say."
-    return Made(pd.DataFrame(rows), exhibits.captioned(exhibits.counts(panels), title, NOTE.format(name)))
+    known = {said: own.sum() for said, own in panels.items()}
+    named = {said: f"{said}, known of {count:,}" for said, count in known.items() if count < len(table)}
+    figure = exhibits.counts({named.get(said, said): own for said, own in panels.items()})
+    return Made(pd.DataFrame(rows), exhibits.captioned(figure, title, NOTE.format(name)))
 
 
 def prevalence(name: str, table: pd.DataFrame) -> Made:

@@ -20,7 +20,8 @@ from mammo_utils.study.exhibits.registry import OVER_SEEDS, Exhibit, Made, stack
 from mammo_utils.study.histology import arm
 from mammo_utils.study.histology_scores import CLASSES
 from mammo_utils.study.histology_studies import DECISIVE, PLAIN
-from mammo_utils.synth.histology import REGIMES
+from mammo_utils.study.tiles import COHORTS
+from mammo_utils.synth.histology import REGIMES, SUBTYPES
 
 ABSENT = "its own table or figure was not found"
 STAINS = {"none": "as scanned", "normalise": "normalised", "augment": "varied", "both": "both"}
@@ -30,6 +31,9 @@ GATES = {
     "the same, as published at the start": {"gates": "sigmoid"},
     "a gate a layer": {"position": "layer"},
 }
+GREY = f"grey: ±{DELTA['roc_auc']:g}, which does not matter"
+SCORED = "scored on {} patients, {} tiles of each at a magnification".format(*COHORTS["test"])
+KINDS = ", ".join(f"{key} {name.replace('_', ' ')}" for key, (name, *_) in SUBTYPES.items())
 PRETRAININGS = len(DECISIVE.seeds)  # every seed has its own
 
 
@@ -105,6 +109,8 @@ EXHIBITS = (
         ("histology",),
         levels,
         f"multi-level against single-level transfer and the comparison of sources left open; {ABSENT}",
+        f"{OVER_SEEDS}; {GREY}",
+        SCORED,
     ),
     Exhibit(
         "histology_gates",
@@ -113,6 +119,7 @@ EXHIBITS = (
         ("histology",),
         gates,
         "the ablation of squeeze-and-excitation that the authors left open; none was found",
+        scored=SCORED,
     ),
     Exhibit(
         "histology_stains",
@@ -121,7 +128,8 @@ EXHIBITS = (
         ("histology",),
         stains,
         f"colour normalisation, used without an ablation; {ABSENT}",
-        f"{OVER_SEEDS}; grey: ±{DELTA['roc_auc']:g}",
+        f"{OVER_SEEDS}; {GREY}",
+        SCORED,
     ),
     Exhibit(
         "histology_magnifications",
@@ -131,6 +139,7 @@ EXHIBITS = (
         magnifications,
         "the results by magnification that the authors left open; no table was found",
         "means of the seeds, no interval",
+        SCORED,
     ),
     Exhibit(
         "histology_subtypes",
@@ -139,7 +148,8 @@ EXHIBITS = (
         ("histology_subtypes", "histology"),
         subtypes,
         "the classification of subtypes that the authors left open",
-        "one network (seed 0); shares of a row, no interval",
+        f"one network (seed 0); shares of a row, no interval; the first four are benign: {KINDS}",
+        SCORED,
     ),
     Exhibit(
         "histology_size",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -32,7 +32,7 @@ class Exhibit:
 
     ``title``: one sentence.  ``tables``: names of the tables that it reads.  ``draw``: from {name: table} to
     `Made`.  ``rebuilds``: which published figure, table or statement this is, or that none was found.
-    ``limits``: what intervals and bars are.
+    ``scored``: on whom.  ``limits``: what intervals and bars are.
     """
 
     name: str
@@ -42,6 +42,7 @@ class Exhibit:
     draw: Callable[[Mapping[str, pd.DataFrame]], Made]
     rebuilds: str
     limits: str = OVER_SEEDS
+    scored: str = ""
 
     def make(self, folder: Path | None = None) -> Made:
         """Its numbers and its figure with title and note, from the tables in ``folder`` or those shipped.
@@ -51,7 +52,8 @@ class Exhibit:
         """
         tables = {name: table(name, folder) for name in self.tables}
         numbers, figure = self.draw(tables)
-        return Made(numbers, figures.captioned(figure, self.title, note(tables, numbers, self.limits)))
+        said = note(tables, numbers, limits=self.limits, scored=self.scored)
+        return Made(numbers, figures.captioned(figure, self.title, said))
 
 
 def place(name: str, folder: Path | None = None) -> Path:
@@ -79,26 +81,36 @@ def table(name: str, folder: Path | None = None) -> pd.DataFrame:
     return found
 
 
-def note(tables: Mapping[str, pd.DataFrame], numbers: pd.DataFrame, limits: str) -> str:
+def note(tables: Mapping[str, pd.DataFrame], numbers: pd.DataFrame, *, limits: str, scored: str = "") -> str:
     """What the numbers rest on: data and version of the phantom, profile, number of seeds, intervals."""
     if not tables:
         return f"Data: published figures and arithmetic on them, no run of this course · {limits}"
-    women = {name: own for name, own in tables.items() if "tissue" not in own}
-    versions = {"women": _values(women, "phantom"), "tiles": _values(tables, "tissue")}
-    made = " and ".join(f"{what}, version {version}" for what, version in versions.items() if version)
-    said = [f"Data: phantom {made} (simulated: no clinical result)", f"profile {_values(tables, 'profile')}"]
-    seeds = numbers["seeds"].dropna() if "seeds" in numbers else pd.Series(dtype=float)
-    if len(seeds):
-        least, most = int(seeds.min()), int(seeds.max())
-        span = f"{least}" if least == most else f"{least} to {most}"
-        said.append(f"{span} {'seed' if most == 1 else 'seeds'}")
-    return " · ".join([*said, limits])
+    tiles = [own for own in tables.values() if _values([own], "tissue")]
+    women = [own for own in tables.values() if not _values([own], "tissue")]
+    made = [f"women, version {_values(women, 'phantom')}"] if women else []
+    made += [f"tiles, version {_values(tiles, 'tissue')}"] if tiles else []
+    said = [f"Data: phantom {' and '.join(made)} (simulated: no clinical result)"]
+    said += [
+        f"profile {_values(tables.values(), 'profile')}",
+        *_span(numbers, "seeds"),
+        *_span(numbers, "women"),
+    ]
+    return " · ".join([*said, *[scored] * bool(scored), limits])
 
 
-def _values(tables: Mapping[str, pd.DataFrame], column: str) -> str:
+def _span(numbers: pd.DataFrame, column: str) -> list[str]:
+    """The least and the most of a column of counts in words, such as "3 to 10 seeds"; empty without any."""
+    counts = numbers[column].dropna() if column in numbers else ()
+    if not len(counts):
+        return []
+    least, most = int(counts.min()), int(counts.max())
+    return [f"{least if least == most else f'{least} to {most}'} {column.removesuffix('s' * (most == 1))}"]
+
+
+def _values(tables: Iterable[pd.DataFrame], column: str) -> str:
     found = {
         f"{value:g}" if isinstance(value, float) else str(value)
-        for own in tables.values()
+        for own in tables
         if column in own
         for value in own[column].dropna().unique()
     }
