@@ -16,7 +16,7 @@ from mammo_utils.study import claims, grid, results
 
 OVER_SEEDS = "thick bars: 95 % t-intervals over seeds, thin bars: range of fewer than five runs"
 # Tables that are not a row a run; they stem from runs of the study before the underscore.
-DERIVED = ("architectures_images", "histology_subtypes", "screening_breasts")
+DERIVED = ("architectures_images", "histology_subtypes", "recipe_controls", "screening_breasts")
 
 
 class Made(NamedTuple):
