@@ -321,3 +321,12 @@ def test_the_page_of_the_data_sets_has_the_section_that_the_error_names(name, tm
         assert part in section
     with pytest.raises(catalogs.CatalogError, match=f"section '{name}'"):
         catalogs.load(name, tmp_path)
+
+
+def test_the_licence_of_every_data_set_is_said():
+    known = catalogs.sources()
+    assert tuple(known.index) == catalogs.NAMES
+    assert (known.apply(lambda column: column.str.len()) > 5).all(axis=None)
+    with pytest.raises(catalogs.CatalogError) as raised:
+        catalogs.load("rsna", "nowhere")
+    assert known.loc["rsna", "licence"] in str(raised.value)

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from mammo_utils.evaluation.intervals import bootstrap, nested_t, paired, paired_t, wilcoxon
+from mammo_utils.evaluation.intervals import bootstrap, nested_t, paired, paired_t, wilcoxon, wilson
 
 
 def slow_bootstrap(statistic, values, groups, n, seed):
@@ -282,3 +282,14 @@ def test_nested_intervals_cover_what_they_say_whatever_the_nests_share(share):
 def test_nests_that_do_not_do_are_refused(nests):
     with pytest.raises(ValueError, match="of 4 differences: name the nest of each"):
         nested_t([0.1, 0.2, 0.3, 0.5], nests)
+
+
+def test_limits_of_a_share_solve_the_equation_of_the_score_test():
+    for share, n in ((0.0, 12), (0.25, 40), (1.0, 7)):
+        for limit in wilson(share, n, level=0.9):
+            if 1e-9 < limit < 1 - 1e-9:
+                assert abs(share - limit) == pytest.approx(1.6448536 * np.sqrt(limit * (1 - limit) / n))
+    assert wilson(0.0, 12)[0] == pytest.approx(0, abs=1e-12)
+    assert wilson(1.0, 7)[1] == pytest.approx(1)
+    with pytest.raises(ValueError, match="one case or more"):
+        wilson(0.5, 0)
