@@ -69,10 +69,10 @@ def _explained(made: dict, note: str) -> str:
     said = (
         f"The interval is made to hold the truth for {settings['level']:.0%} of phantom women and promises "
         "nothing for others. The class is what a phantom reader would most probably call this; BI-RADS "
-        "classes are a radiologist's judgement and no cut-off of percent density. Refused is an image "
-        "without a whole breast in sight, or one that lies further from those learnt from than "
-        f"{made['limit']:.1f}, as {1 - settings['accepted']:.0%} of phantom views do. Accepted is no "
-        f"certificate. This tool has {note}."
+        "classes are a radiologist's judgement and no cut-off of percent density. Refused is an image that "
+        "plainly speaks against itself (no whole breast, one grey, too small, its header), or that lies "
+        f"further from those learnt from than {made['limit']:.1f}, as {1 - settings['accepted']:.0%} of "
+        f"phantom views do. Accepted is no certificate. This tool has {note}."
     )
     return textwrap.fill(said, WIDTH)
 

@@ -45,7 +45,13 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     data.add_argument("--cache", type=Path, metavar="DIR", help="prepared images (default: OUT/cache)")
     data.add_argument("--workers", type=int, default=1, help="processes that prepare them (%(default)s)")
     learning = parser.add_argument_group("training")
-    learning.add_argument("--model", default=of_profile(), choices=MODELS, metavar="NAME", help="%(choices)s")
+    learning.add_argument(
+        "--model",
+        default=of_profile(),
+        choices=MODELS,
+        metavar="NAME",
+        help="(%(default)s) one of: %(choices)s",
+    )
     start = "imagenet" if knob.name == "gpu" else "none"
     learning.add_argument("--weights", default=start, metavar="WEIGHTS", help=WEIGHTS)
     learning.add_argument(
