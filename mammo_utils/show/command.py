@@ -34,17 +34,27 @@ def main(options: argparse.Namespace) -> int:
             print(error, file=sys.stderr)
             failures += 1
             continue
-        # Two folders may hold files of one name; the second panel must not overwrite the first, not even
-        # where the file system takes a.png and A.png for one.
-        name, count = file.stem, 1
-        while name.casefold() in written:
-            count += 1
-            name = f"{file.stem}_{count}"
-        written.add(name.casefold())
-        panel = options.out / f"{name}.png"
+        panel = options.out / f"{free_name(file.stem, written)}.png"
         figure.savefig(panel, bbox_inches="tight")
         plt.close(figure)
         print(panel)
     if failures:
         print(f"{failures} of {len(options.files)} files could not be read", file=sys.stderr)
     return int(failures > 0)
+
+
+def free_name(name: str, taken: set[str]) -> str:
+    """``name``, or with a number behind it what is not in ``taken`` yet, to which it is added.
+
+    Two folders may hold files of one name, and some file systems take a.png and A.png for one.
+
+    >>> taken = set()
+    >>> free_name("left", taken), free_name("Left", taken), free_name("left", taken)
+    ('left', 'Left_2', 'left_3')
+    """
+    free, count = name, 1
+    while free.casefold() in taken:
+        count += 1
+        free = f"{name}_{count}"
+    taken.add(free.casefold())
+    return free

@@ -95,6 +95,7 @@ def _printed(table) -> str:
 
 def _write(folder: Path, files, found, table) -> None:
     """Write the table and, for every file with a density, its picture into ``folder``; prints where."""
+    from mammo_utils.show.command import free_name
     from mammo_utils.show.figures import measured
     from mammo_utils.study.density_tool import NOTE
 
@@ -103,13 +104,7 @@ def _write(folder: Path, files, found, table) -> None:
         if one.dense is None:
             pictures.append("")
             continue
-        # Two folders may hold files of one name, and some file systems take a.png and A.png for one.
-        name, count = file.stem, 1
-        while name.casefold() in taken:
-            count += 1
-            name = f"{file.stem}_{count}"
-        taken.add(name.casefold())
-        pictures.append(f"{name}.png")
+        pictures.append(f"{free_name(file.stem, taken)}.png")
         measured.overlay(one, note=NOTE).savefig(folder / pictures[-1], metadata={"Description": NOTE})
     table.assign(picture=pictures).to_csv(folder / TABLE, index=False)
     print(f"{folder / TABLE}\n" + "\n".join(str(folder / picture) for picture in pictures if picture))
